@@ -1,0 +1,37 @@
+"""PENIN: a crash-proof, long-term memory for asyncio workers and agents.
+
+    async with penin.open(".penin_omega") as orchestrator:
+        await orchestrator.add_score(0.85)
+
+Whatever was acknowledged survives `kill -9`. See `README.md` and `docs/`.
+"""
+
+from penin.core import NumericVectorArtifact, OmegaMetaOrchestrator, StateEncoder, state_decoder
+from penin.core.transitions import Ack
+from penin.errors import PeninError
+from penin.runtime.blocking import BlockingOrchestrator, open_sync
+from penin.runtime.open import load
+from penin.runtime.open import open_store as open  # noqa: A001  # penin.open, as gzip.open
+from penin.runtime.orchestrator import EmbeddedOrchestrator
+from penin.runtime.protocol import AsyncOrchestrator
+from penin.runtime.run import run
+from penin.settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Ack",
+    "AsyncOrchestrator",
+    "BlockingOrchestrator",
+    "EmbeddedOrchestrator",
+    "NumericVectorArtifact",
+    "OmegaMetaOrchestrator",
+    "PeninError",
+    "Settings",
+    "StateEncoder",
+    "load",
+    "open",
+    "open_sync",
+    "run",
+    "state_decoder",
+]

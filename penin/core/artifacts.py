@@ -1,0 +1,259 @@
+"""`NumericVectorArtifact`: an immutable numeric vector with JSON metadata.
+
+The numbers are kept as little-endian bytes and the metadata as JSON, both immutable; what a reader
+gets is a view or a new copy, so nothing that a caller does to it changes the artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from penin.core import values
+from penin.errors import RefusedTypeError, RefusedValueError
+
+TYPE_NAME: Final = "NumericVectorArtifact"
+FLOAT64: Final = "<f8"
+INT64: Final = "<i8"
+DTYPES: Final = frozenset(
+    {"<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1"},
+)
+"""The dtypes that a vector may have, as numpy writes them (`dtype.str`), all little-endian."""
+VECTOR_BYTES_MAX: Final = 4 * 2**20
+"""How long one vector may be: 4 MiB, which is 524,288 float64."""
+_NO_METADATA: Final = b"{}"
+
+DTYPE_NAMES: Final = {np.dtype(text).name: text for text in DTYPES}
+"""The same by name (`float32`), which is how they are written in JSON for people."""
+
+
+class NumericVectorArtifact:
+    """An immutable numeric vector of shape (n,), n >= 1, all finite, with JSON metadata.
+
+    `vector` is a list of numbers or a one-dimensional numpy array. A list of ints alone becomes
+    int64 and any float in it makes it float64; an array keeps its dtype (float32, float64, or an
+    integer type). `metadata` is a mapping with str keys, by the table of `penin.core.values`.
+
+    Raises RefusedTypeError or RefusedValueError for anything else: ragged, empty, bools, NaN,
+    infinities, and numbers that the dtype does not hold exactly.
+
+    Two artifacts are equal when dtype, numbers and metadata are.
+    """
+
+    __slots__ = ("_data", "_dtype", "_metadata")
+
+    def __init__(
+        self,
+        vector: Sequence[float] | NDArray[Any],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        array = vector_array(vector, "vector")
+        self._dtype: str = array.dtype.str
+        self._data: bytes = array.tobytes()
+        self._metadata: bytes = (
+            _NO_METADATA if metadata is None else encode_metadata(metadata, "metadata")
+        )
+
+    @classmethod
+    def from_parts(cls, dtype: str, data: bytes, metadata: bytes) -> NumericVectorArtifact:
+        """The artifact of parts that are known to be valid: the numbers' bytes, metadata as JSON."""
+        artifact = cls.__new__(cls)
+        artifact._dtype = dtype
+        artifact._data = data
+        artifact._metadata = metadata
+        return artifact
+
+    @property
+    def vector(self) -> list[Any]:
+        """The numbers as a new list of int or float, exactly as they went in."""
+        numbers: list[Any] = self.array.tolist()
+        return numbers
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The numbers as a read-only numpy view of shape (n,)."""
+        return np.frombuffer(self._data, self._dtype)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of `array`."""
+        return np.dtype(self._dtype)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata as a new dictionary."""
+        decoded: dict[str, Any] = values.decode_value(self._metadata)
+        return decoded
+
+    @property
+    def parts(self) -> tuple[str, bytes, bytes]:
+        """What `from_parts` takes: dtype, the numbers' bytes, the metadata as JSON."""
+        return self._dtype, self._data, self._metadata
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tagged dictionary of the original format, with `dtype` where it is not float64."""
+        tagged: dict[str, Any] = {values.MARK: TYPE_NAME, "vector": self.vector}
+        if self._dtype != FLOAT64:
+            tagged["dtype"] = self.dtype.name
+        tagged["metadata"] = self.metadata
+        return tagged
+
+    @classmethod
+    def from_dict(cls, tagged: Mapping[str, Any]) -> NumericVectorArtifact:
+        """The artifact of `to_dict`; without `metadata` it has none.
+
+        Where there is no `dtype`, it is float64, or int64 if all numbers are integers, as in the
+        constructor. Raises RefusedTypeError, RefusedValueError.
+        """
+        if "vector" not in tagged:
+            raise RefusedValueError("vector", "missing")
+        metadata = tagged.get("metadata")
+        return cls(typed_vector(tagged["vector"], tagged.get("dtype"), "vector"), metadata)
+
+    def __len__(self) -> int:
+        return len(self._data) // self.dtype.itemsize
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NumericVectorArtifact):
+            return NotImplemented
+        return (
+            self._dtype == other._dtype
+            and np.array_equal(self.array, other.array)
+            and (self._metadata == other._metadata or self.metadata == other.metadata)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # compared by value, and metadata has no hash
+
+    def __repr__(self) -> str:
+        return f"{TYPE_NAME}({len(self)} x {self.dtype.name}, metadata={self.metadata!r})"
+
+
+def encode_metadata(metadata: object, field: str) -> bytes:
+    """Metadata as JSON; raises RefusedTypeError where it is not a mapping."""
+    raw = values.encode_value(metadata, field)
+    if not raw.startswith(b"{") or isinstance(metadata, NumericVectorArtifact):
+        raise RefusedTypeError(field, f"{type(metadata).__name__} is not a JSON object")
+    return raw
+
+
+# -- vectors ----------------------------------------------------------------------------------
+
+
+def typed_vector(vector: object, dtype: object, field: str) -> NDArray[Any]:
+    """A vector read from JSON, with the dtype that is written beside it, if any."""
+    if dtype is None:
+        return vector_array(vector, field)
+    if not isinstance(dtype, str) or dtype not in DTYPE_NAMES:
+        raise RefusedValueError("dtype", f"{dtype!r} is none of {', '.join(sorted(DTYPE_NAMES))}")
+    return check_numbers(_array_of_list(vector, field, DTYPE_NAMES[dtype]), field)
+
+
+def vector_array(vector: object, field: str) -> NDArray[Any]:
+    """A checked array of shape (n,) with a dtype of DTYPES; shares memory where it can."""
+    array = vector if isinstance(vector, np.ndarray) else _array_of_list(vector, field)
+    if array.ndim != 1:
+        raise RefusedValueError(field, f"shape {array.shape} is not one-dimensional")
+    return check_numbers(array, field)
+
+
+def check_numbers(array: NDArray[Any], field: str) -> NDArray[Any]:
+    """An array of any shape with a dtype of DTYPES, all finite, contiguous, not empty, in size."""
+    if array.dtype.str not in DTYPES:
+        array = _little_endian(array, field)
+    if array.size == 0:
+        raise RefusedValueError(field, "empty; a vector has at least one element")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        index = tuple(int(axis) for axis in np.argwhere(~np.isfinite(array))[0])
+        place = "".join(f"[{axis}]" for axis in index)
+        raise RefusedValueError(f"{field}{place}", f"{array[index]} is not finite")
+    row_bytes = array.shape[-1] * array.itemsize
+    if row_bytes > VECTOR_BYTES_MAX:
+        raise RefusedValueError(
+            field, f"a vector of {row_bytes} bytes is over the limit of {VECTOR_BYTES_MAX}"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _little_endian(array: NDArray[Any], field: str) -> NDArray[Any]:
+    swapped = array.dtype.newbyteorder("<")
+    if swapped.str not in DTYPES:
+        raise RefusedTypeError(
+            field, f"dtype {array.dtype} is none of {', '.join(sorted(DTYPE_NAMES))}"
+        )
+    return array.astype(swapped)
+
+
+def _array_of_list(vector: object, field: str, target: str | None = None) -> NDArray[Any]:
+    """An array of a list of numbers, of dtype `target` or the one that the numbers ask for."""
+    if not isinstance(vector, (list, tuple)):
+        raise RefusedTypeError(field, f"{type(vector).__name__} is not a list of numbers")
+    kinds = set(map(type, vector))
+    if kinds == {float} and target in {None, FLOAT64}:
+        return np.array(vector, FLOAT64)
+    numbers = [_number(item, f"{field}[{index}]") for index, item in enumerate(vector)]
+    dtype = np.dtype(target or (FLOAT64 if float in set(map(type, numbers)) else INT64))
+    try:
+        with np.errstate(all="ignore"):
+            array = np.array(numbers, dtype)
+    except (OverflowError, ValueError) as error:
+        raise RefusedValueError(field, f"{dtype.name} does not hold it: {error}") from error
+    for index, (kept, given) in enumerate(zip(array.tolist(), numbers, strict=True)):
+        if kept != given and given == given:  # noqa: PLR0124  # NaN is refused later, by name
+            raise RefusedValueError(f"{field}[{index}]", f"{dtype.name} does not hold {given}")
+    return array
+
+
+def matrix_array(matrix: object, field: str) -> NDArray[Any]:
+    """A checked array of shape (rows, n): a two-dimensional array or a list of equal rows."""
+    if isinstance(matrix, np.ndarray):
+        array = matrix
+    elif isinstance(matrix, (list, tuple)) and matrix:
+        rows = [vector_array(row, f"{field}[{index}]") for index, row in enumerate(matrix)]
+        for index, row in enumerate(rows):
+            if row.shape != rows[0].shape:
+                raise RefusedValueError(
+                    f"{field}[{index}]", f"{len(row)} numbers, and row 0 has {len(rows[0])}"
+                )
+        if len({row.dtype for row in rows}) > 1:
+            rows = [
+                _array_of_list(row, f"{field}[{index}]", FLOAT64)
+                for index, row in enumerate(matrix)
+            ]
+        array = np.stack(rows)
+    else:
+        raise RefusedTypeError(field, f"{type(matrix).__name__} is not a matrix")
+    if array.ndim != 2:  # noqa: PLR2004  # a matrix
+        raise RefusedValueError(field, f"shape {array.shape} is not two-dimensional")
+    return check_numbers(array, field)
+
+
+def _number(item: object, field: str) -> float:
+    """A Python int or float for one element of a list; bools and everything else are refused."""
+    plain = item.item() if isinstance(item, np.generic) else item
+    if isinstance(plain, bool) or not isinstance(plain, (int, float)):
+        raise RefusedTypeError(field, f"{type(item).__name__} is not a number")
+    return int(plain) if isinstance(plain, int) else float(plain)
+
+
+class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Numbers in a journal: `dtype` as numpy writes it, `data` as base64 of their bytes."""
+
+    dtype: str
+    data: bytes
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """A read-only view of shape (n,)."""
+        return np.frombuffer(self.data, self.dtype)
+
+
+def _make_artifact(tagged: dict[str, Any]) -> NumericVectorArtifact:
+    return NumericVectorArtifact.from_dict(tagged)
+
+
+values.type_marks[TYPE_NAME] = _make_artifact
+values.tagged_types[NumericVectorArtifact] = NumericVectorArtifact.to_dict

@@ -1,0 +1,334 @@
+"""The door: what people hand in becomes a `Message`, or is refused before anything changes.
+
+Every function here takes Python values, checks and converts them (`penin.core.values`), encodes
+the transition as the journal will have it, decodes those bytes again, and compares. The decoded
+copy is what the state keeps, so a live state and a recovered one are made of the same bytes, and
+the caller may change its own dictionary or array as soon as the call returns.
+
+The limits of the door hold for what comes in, never for what is read back.
+
+Raises RefusedTypeError or RefusedValueError, both PeninError, naming the field and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from penin.core import values
+from penin.core.artifacts import (
+    FLOAT64,
+    NumericVectorArtifact,
+    Vector,
+    encode_metadata,
+    matrix_array,
+)
+from penin.core.transitions import (
+    AddKnowledge,
+    AddScore,
+    AddTask,
+    AnyBody,
+    AppendHistory,
+    ExtendKnowledge,
+    ExtendScores,
+    Message,
+    Origin,
+    PutDocument,
+    RemoveDocument,
+    RemoveKnowledge,
+    SetHistoryMaxlen,
+    Transaction,
+    decode_body,
+    encode_body,
+    revive,
+)
+from penin.errors import RefusedTypeError, RefusedValueError
+from penin.storage.commits import FRAME_BYTES_MAX
+
+NAME_BYTES_MAX: Final = 1024
+"""How long a key or a name may be, in UTF-8."""
+MESSAGE_BYTES_MAX: Final = FRAME_BYTES_MAX - 4096
+"""How long a message may be: a commit with it alone still fits a frame."""
+BULK_BYTES_MAX: Final = 2**20
+"""How many bytes of numbers one bulk message carries; more are sent as several messages."""
+INT64_MAX: Final = 2**63 - 1
+
+# What the fast way may meet in values that the slow way can convert or refuse by name.
+_UNFIT: Final = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
+
+
+def _taken(body: AnyBody) -> Message | None:
+    """The message of a transition whose values need no conversion; None sends it the slow way."""
+    try:
+        raw = encode_body(body)
+        copy = decode_body(raw)
+        if copy == body and values.is_plain(raw):
+            return Message(raw, copy)
+    except _UNFIT:
+        pass
+    return None
+
+
+def _converted(body: AnyBody) -> Message:
+    """The message of a transition whose values went through `checked_wire`."""
+    raw = encode_body(body)
+    return Message(raw, revive(decode_body(raw)))
+
+
+def _exact(body: AnyBody) -> Message:
+    """The message of a transition that is made of checked parts only."""
+    return Message(encode_body(body), body)
+
+
+def check_name(name: object, field: str) -> str:
+    """A key or name: a string that is not empty, without lone surrogates, at most 1,024 bytes."""
+    if not isinstance(name, str):
+        raise RefusedTypeError(field, f"{type(name).__name__} is not a string")
+    if not name:
+        raise RefusedValueError(field, "empty")
+    if len(name) * 4 > NAME_BYTES_MAX or not name.isascii():
+        try:
+            encoded = name.encode()
+        except UnicodeEncodeError as error:
+            raise RefusedValueError(field, "a lone surrogate is not a character") from error
+        if len(encoded) > NAME_BYTES_MAX:
+            raise RefusedValueError(
+                field, f"{len(encoded)} bytes are over the limit of {NAME_BYTES_MAX}"
+            )
+    return name if type(name) is str else str.__str__(name)
+
+
+# -- one transition each ----------------------------------------------------------------------
+
+
+def add_knowledge(key: str, artifact: NumericVectorArtifact) -> Message:
+    """`artifact` under `key`."""
+    name = check_name(key, "key")
+    if not isinstance(artifact, NumericVectorArtifact):
+        raise RefusedTypeError(
+            "artifact", f"{type(artifact).__name__} is not a NumericVectorArtifact"
+        )
+    dtype, data, metadata = artifact.parts
+    return _exact(
+        AddKnowledge(key=name, vector=Vector(dtype, data), metadata=msgspec.Raw(metadata))
+    )
+
+
+def remove_knowledge(key: str) -> Message:
+    """Nothing under `key` any more."""
+    return _exact(RemoveKnowledge(key=check_name(key, "key")))
+
+
+def extend_knowledge(
+    keys: Sequence[str],
+    matrix: NDArray[Any],
+    metadata: Sequence[Mapping[str, Any]] | None = None,
+) -> Iterator[Message]:
+    """One artifact per row of `matrix`, of shape (len(keys), n), in messages of bounded size.
+
+    The whole input is checked before the first message is made. Each message is atomic by
+    itself and carries at most BULK_BYTES_MAX bytes of numbers (one row at least).
+    """
+    rows, names = _checked_matrix(keys, matrix)
+    raws = None
+    if metadata is not None:
+        if len(metadata) != len(names):
+            raise RefusedValueError(
+                "metadata", f"{len(metadata)} objects for {len(names)} keys"
+            )
+        raws = [
+            encode_metadata(item, f"metadata[{index}]") for index, item in enumerate(metadata)
+        ]
+    return _bulk_messages(names, rows, raws)
+
+
+def _checked_matrix(
+    keys: Sequence[str], matrix: NDArray[Any]
+) -> tuple[NDArray[Any], list[str]]:
+    rows = matrix_array(matrix, "matrix")
+    if isinstance(keys, str):
+        raise RefusedTypeError("keys", "str is not a list of keys")
+    names = [check_name(key, f"keys[{index}]") for index, key in enumerate(keys)]
+    if len(names) != len(rows):
+        raise RefusedValueError("keys", f"{len(names)} keys for {len(rows)} rows")
+    if len(set(names)) != len(names):
+        seen: set[str] = set()
+        index = next(i for i, name in enumerate(names) if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise RefusedValueError(f"keys[{index}]", f"{names[index]!r} stands twice")
+    return rows, names
+
+
+def _bulk_messages(
+    names: list[str], rows: NDArray[Any], raws: list[bytes] | None
+) -> Iterator[Message]:
+    row_bytes = rows.nbytes // len(rows)
+    start = 0
+    while start < len(names):
+        stop = start + max(1, BULK_BYTES_MAX // row_bytes)
+        if raws is not None:
+            stop = _within_bytes(raws, start, min(stop, len(names)))
+        body = ExtendKnowledge(
+            keys=names[start:stop],
+            matrix=Vector(rows.dtype.str, rows[start:stop].tobytes()),
+            metadata=None if raws is None else [msgspec.Raw(raw) for raw in raws[start:stop]],
+        )
+        yield _exact(body)
+        start = stop
+
+
+def _within_bytes(raws: list[bytes], start: int, stop: int) -> int:
+    """The end of the run from `start` whose metadata stays within BULK_BYTES_MAX, one at least."""
+    size = 0
+    for index in range(start, stop):
+        size += len(raws[index])
+        if size > BULK_BYTES_MAX and index > start:
+            return index
+    return stop
+
+
+def add_task(task: Mapping[str, Any]) -> Message:
+    """`task` at the end of `task_history`; any object that the table makes a dictionary."""
+    message = _taken(AddTask(task=task))  # type: ignore[arg-type]  # checked by the comparison
+    if message is not None:
+        return message
+    plain = values.checked_wire(task, "task")
+    if type(plain) is not dict or isinstance(task, tuple(values.tagged_types)):
+        raise RefusedTypeError("task", f"{type(task).__name__} is not a JSON object")
+    return _converted(AddTask(task=plain))
+
+
+def add_score(score: float) -> Message:
+    """`score` at the end of `score_history`; infinities and NaN are kept."""
+    number = score if type(score) is float else _score(score, "score")
+    message = _taken(AddScore(score=number))
+    if message is not None:
+        return message
+    return _converted(AddScore(score=values.checked_wire(number, "score")))
+
+
+def _score(score: object, field: str) -> float:
+    plain = score.item() if isinstance(score, np.generic) else score
+    if isinstance(plain, bool) or not isinstance(plain, (int, float)):
+        raise RefusedTypeError(field, f"{type(score).__name__} is not a number")
+    try:
+        number = float(plain)
+    except OverflowError:
+        number = float("inf")
+    if number != plain and number == number:  # noqa: PLR0124  # NaN is the one unequal to itself
+        raise RefusedValueError(field, "a float does not hold this integer exactly")
+    return number
+
+
+def extend_scores(scores: Iterable[float]) -> Message:
+    """`scores`, in order, at the end of `score_history`; at most BULK_BYTES_MAX / 8 of them."""
+    if isinstance(scores, np.ndarray) and scores.dtype == np.float64 and scores.ndim == 1:
+        array = np.ascontiguousarray(scores).astype(FLOAT64)
+    else:
+        if isinstance(scores, (str, bytes, Mapping)) or not isinstance(scores, Iterable):
+            raise RefusedTypeError("scores", f"{type(scores).__name__} is not a list of numbers")
+        array = np.array(
+            [_score(item, f"scores[{index}]") for index, item in enumerate(scores)], FLOAT64
+        )
+    if array.size == 0:
+        raise RefusedValueError("scores", "empty")
+    if array.nbytes > BULK_BYTES_MAX:
+        raise RefusedValueError(
+            "scores", f"{array.size} scores are over the limit of {BULK_BYTES_MAX // 8}"
+        )
+    return _exact(ExtendScores(scores=Vector(FLOAT64, array.tobytes())))
+
+
+def append_history(name: str, value: object) -> Message:
+    """`value` at the end of the history `name`; the two histories of the seed keep their types."""
+    checked = check_name(name, "name")
+    if checked == "task_history":
+        return add_task(value)  # type: ignore[arg-type]  # checked there
+    if checked == "score_history":
+        return add_score(value)  # type: ignore[arg-type]  # checked there
+    message = _taken(AppendHistory(name=checked, value=value))
+    if message is not None:
+        return message
+    plain = values.checked_wire(value, "value")
+    return _converted(AppendHistory(name=checked, value=plain))
+
+
+def put_document(name: str, value: object, if_seq: int | None = None) -> Message:
+    """`value` as the document `name`, if its last change has the seq `if_seq` (0: there is none)."""
+    checked = check_name(name, "name")
+    condition = None if if_seq is None else _whole(if_seq, "if_seq", at_least=0)
+    message = _taken(PutDocument(name=checked, value=value, if_seq=condition))
+    if message is not None:
+        return message
+    plain = values.checked_wire(value, "value")
+    return _converted(PutDocument(name=checked, value=plain, if_seq=condition))
+
+
+def remove_document(name: str) -> Message:
+    """No document `name` any more."""
+    return _exact(RemoveDocument(name=check_name(name, "name")))
+
+
+def set_history_maxlen(maxlen: int | None, name: str | None = None) -> Message:
+    """Bound the history `name`, or all histories; None is no bound."""
+    bound = None if maxlen is None else _whole(maxlen, "maxlen", at_least=1)
+    checked = None if name is None else check_name(name, "name")
+    return _exact(SetHistoryMaxlen(maxlen=bound, name=checked))
+
+
+def _whole(number: object, field: str, *, at_least: int) -> int:
+    plain = number.item() if isinstance(number, np.integer) else number
+    if isinstance(plain, bool) or not isinstance(plain, int):
+        raise RefusedTypeError(field, f"{type(number).__name__} is not an integer")
+    if not at_least <= plain <= INT64_MAX:
+        raise RefusedValueError(field, f"{plain} is not between {at_least} and 2**63 - 1")
+    return plain
+
+
+# -- several, and who sent them ---------------------------------------------------------------
+
+
+def transaction(messages: Sequence[Message]) -> Message:
+    """One message of several, each with one transition and without `id` and `from` of its own."""
+    if not messages:
+        raise RefusedValueError("transitions", "empty; a transaction has at least one")
+    raw = b"".join(
+        (
+            b'{"type":"transaction","transitions":[',
+            b",".join(message.raw for message in messages),
+            b"]}",
+        )
+    )
+    if len(raw) > MESSAGE_BYTES_MAX:
+        raise RefusedValueError(
+            "transitions", f"{len(raw)} bytes are over the limit of {MESSAGE_BYTES_MAX}"
+        )
+    bodies: list[Any] = [message.body for message in messages]
+    return Message(raw, Transaction(transitions=bodies))
+
+
+def stamp(message: Message, id: str | None, origin: Origin | None) -> Message:  # noqa: A002  # the design's word
+    """The same message with an `id` and with who sent it."""
+    if id is None and origin is None:
+        return message
+    if id is not None:
+        if not isinstance(id, str):
+            raise RefusedTypeError("id", f"{type(id).__name__} is not a string")
+        if not 1 <= len(id) <= 128:  # noqa: PLR2004  # the format's bound
+            raise RefusedValueError("id", f"{len(id)} characters; it has 1 to 128")
+        check_name(id, "id")
+    body = msgspec.structs.replace(message.body, id=id, origin=origin)
+    return Message(encode_body_stamped(message.raw, id, origin), body)
+
+
+def encode_body_stamped(raw: bytes, id: str | None, origin: Origin | None) -> bytes:  # noqa: A002
+    """`raw`, a JSON object, with `id` and `from` as its last members."""
+    parts = [raw[:-1]]
+    if id is not None:
+        parts.append(b',"id":' + msgspec.json.encode(id))
+    if origin is not None:
+        parts.append(b',"from":' + msgspec.json.encode(origin))
+    return b"".join((*parts, b"}"))

@@ -1,0 +1,137 @@
+"""`OmegaMetaOrchestrator`: the memory as a plain synchronous object.
+
+It holds a state and changes it through the same door and the same `apply` as everything else; what
+it does not do is journal: a change is in memory until `save_state`. For a memory in which every
+acknowledged change survives, see `penin.open` and `penin.open_sync`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from penin.core import door
+from penin.core.artifacts import NumericVectorArtifact
+from penin.core.reader import StateReader
+from penin.core.snapshots import Envelope, decode_snapshot, encode_snapshot
+from penin.core.state import HISTORY_MAXLEN_DEFAULT, State
+from penin.core.transitions import Ack, Message
+from penin.core.vocabulary import message
+from penin.storage.filesystem import OsFileSystem, read_file, write_file_durably
+
+
+class OmegaMetaOrchestrator(StateReader):
+    """Knowledge base, task history, score history, further histories, and documents.
+
+    `history_maxlen` bounds every history; None means the bound that is stored in what is loaded,
+    and 1000 for a new state. Every writer returns an `Ack` with seq and result, and raises
+    RefusedTypeError or RefusedValueError, before anything changed, for what it cannot take.
+    Not thread-safe.
+    """
+
+    __slots__ = ("_history_maxlen",)
+
+    def __init__(self, history_maxlen: int | None = None) -> None:
+        if history_maxlen is not None:
+            door.set_history_maxlen(history_maxlen)  # the same check as for a transition
+        self._history_maxlen = history_maxlen
+        super().__init__(State(history_maxlen or HISTORY_MAXLEN_DEFAULT))
+
+    @classmethod
+    def from_state(cls, state: State) -> OmegaMetaOrchestrator:
+        """An orchestrator that holds `state` from now on."""
+        orchestrator = cls()
+        orchestrator._state = state
+        return orchestrator
+
+    def _apply(self, taken: Message) -> Ack:
+        return self._state.apply(taken.body, self._state.seq + 1)
+
+    def add_knowledge(self, key: str, artifact: NumericVectorArtifact) -> Ack:
+        """Put `artifact` under `key`, replacing what is there."""
+        return self._apply(door.add_knowledge(key, artifact))
+
+    def remove_knowledge(self, key: str) -> Ack:
+        """Remove `key`; the result is `missing` where it is not there."""
+        return self._apply(door.remove_knowledge(key))
+
+    def extend_knowledge(
+        self,
+        keys: Sequence[str],
+        matrix: NDArray[Any],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Ack:
+        """Put one artifact for each row of `matrix`, of shape (len(keys), n).
+
+        A large matrix uses several seqs, one for each MiB; the last is returned.
+        """
+        for taken in door.extend_knowledge(keys, matrix, metadata):
+            ack = self._apply(taken)
+        return ack
+
+    def add_task(self, task: Mapping[str, Any]) -> Ack:
+        """Record `task` at the end of `task_history`."""
+        return self._apply(door.add_task(task))
+
+    def add_score(self, score: float) -> Ack:
+        """Record `score` at the end of `score_history`; infinities and NaN are kept."""
+        return self._apply(door.add_score(score))
+
+    def extend_scores(self, scores: Iterable[float]) -> Ack:
+        """Record many scores in order."""
+        return self._apply(door.extend_scores(scores))
+
+    def append_history(self, name: str, value: object) -> Ack:
+        """Append a value to the history `name`, which is made if it is not there."""
+        return self._apply(door.append_history(name, value))
+
+    def put_document(self, name: str, value: object, if_seq: int | None = None) -> Ack:
+        """Set a document; with `if_seq`, only if its last change has that seq (0: none is there).
+
+        The result is `conflict`, and nothing changed, where the condition does not hold.
+        """
+        return self._apply(door.put_document(name, value, if_seq))
+
+    def remove_document(self, name: str) -> Ack:
+        """Remove a document; the result is `missing` where it is not there."""
+        return self._apply(door.remove_document(name))
+
+    def set_history_maxlen(self, maxlen: int | None, name: str | None = None) -> Ack:
+        """Bound one history, or all of them and those made later; None is no bound."""
+        return self._apply(door.set_history_maxlen(maxlen, name))
+
+    def send(self, content: Mapping[str, Any] | Message) -> Ack:
+        """Apply one message of the vocabulary: `{"type": "add_score", "score": 0.85}`."""
+        return self._apply(message(content))
+
+    def save_state(self, filepath: str | PathLike[str]) -> None:
+        """Write the state as one JSON file, atomically and durably, making parent directories.
+
+        When it returns, the file is complete and synced under its name; on any failure (OSError)
+        the old file is untouched. It can be read with the standard `json` module.
+        """
+        path = Path(filepath).resolve()
+        fs = OsFileSystem()
+        fs.make_directory(path.parent)
+        write_file_durably(fs, path, encode_snapshot(self._state.view(), Envelope()))
+
+    def load_state(self, filepath: str | PathLike[str]) -> bool:
+        """Replace the state by that of a file of `save_state`, ours or the original's.
+
+        Returns False, with nothing changed, where there is no file. Raises CorruptionError or
+        FormatError, with nothing changed, for a file that it cannot take whole.
+        """
+        path = Path(filepath).resolve()
+        try:
+            data = read_file(OsFileSystem(), path)
+        except FileNotFoundError:
+            return False
+        state, _ = decode_snapshot(data, path)
+        self._state = state
+        if self._history_maxlen is not None:
+            self.set_history_maxlen(self._history_maxlen)
+        return True

@@ -1,0 +1,110 @@
+"""Reading a state: what the synchronous class and the asynchronous view have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar, overload
+
+import msgspec
+import numpy as np
+
+from penin.core.knowledge import KnowledgeBase
+from penin.core.state import History, State
+from penin.core.values import copy_value
+from penin.errors import RefusedValueError
+
+T = TypeVar("T")
+
+
+class StateReader:
+    """The live state under the names of the seed. Nothing here changes it.
+
+    The mapping, the deques and `documents` are the state itself, not copies: they show later
+    changes, and what they hold belongs to the state (change a copy). `get_document` and
+    `history` return copies.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def seq(self) -> int:
+        """The seq of the last transition in the state; 0 for a new one."""
+        return self._state.seq
+
+    @property
+    def knowledge_base(self) -> KnowledgeBase:
+        """Key -> artifact, read-only."""
+        return self._state.knowledge_base
+
+    @property
+    def task_history(self) -> History:
+        """The recorded tasks, oldest first; a deque that only transitions change."""
+        return self._state.task_history
+
+    @property
+    def score_history(self) -> History:
+        """The recorded scores, oldest first; a deque that only transitions change."""
+        return self._state.score_history
+
+    @property
+    def histories(self) -> Mapping[str, History]:
+        """Name -> history, `task_history` and `score_history` among them."""
+        return MappingProxyType(self._state.histories)
+
+    @property
+    def documents(self) -> Mapping[str, Any]:
+        """Name -> value of each document."""
+        return MappingProxyType(self._state.documents)
+
+    def get_statistics(self) -> dict[str, Any]:
+        """The three sizes and `avg_score`: the mean of `score_history`, 0.0 when it is empty."""
+        scores = self._state.score_history
+        return {
+            "knowledge_base_size": len(self._state.knowledge_base),
+            "task_history_size": len(self._state.task_history),
+            "score_history_size": len(scores),
+            "avg_score": sum(scores) / len(scores) if scores else 0.0,
+        }
+
+    @overload
+    def get_document(self, name: str, type: None = None) -> Any: ...
+    @overload
+    def get_document(self, name: str, type: type[T]) -> T | None: ...
+    def get_document(self, name: str, type: Any = None) -> Any:  # noqa: A002  # as msgspec calls it
+        """A copy of a document, or None where there is none.
+
+        With `type` (a dataclass, a Struct, a pydantic model, `datetime`, `uuid.UUID`,
+        `numpy.ndarray`, `list[int]`, …) it is converted to that type. Raises RefusedValueError
+        where the document does not fit it.
+        """
+        if name not in self._state.documents:
+            return None
+        value = copy_value(self._state.documents[name])
+        return value if type is None else _as_type(value, type, f"documents.{name}")
+
+    def document_seq(self, name: str) -> int:
+        """The seq of the last change of a document, for `if_seq`; 0 where there is none."""
+        return self._state.document_seqs.get(name, 0)
+
+    def history(self, name: str, last: int | None = None) -> list[Any]:
+        """A copy of the newest `last` items (None: all), oldest first; empty if it is not there."""
+        items = list(self._state.histories.get(name, ()))
+        if last is not None:
+            items = items[max(0, len(items) - last) :]
+        return [copy_value(item) for item in items]
+
+
+def _as_type(value: Any, kind: Any, field: str) -> Any:
+    try:
+        if kind is np.ndarray:
+            return np.array(value)
+        validate = getattr(kind, "model_validate", None)
+        if callable(validate):
+            return validate(value)
+        return msgspec.convert(value, kind)
+    except (ValueError, TypeError, msgspec.ValidationError) as error:
+        raise RefusedValueError(field, f"not a {kind}: {error}") from error

@@ -1,0 +1,257 @@
+"""The vocabulary: every change that a state can go through, as immutable typed structs.
+
+The same names stand in the Python API, in the journal, on stdin and in the logs. In the journal a
+transition is one JSON object with its `type`; a *message* is one transition or one `Transaction`,
+optionally with `id` (1 to 128 characters) and `from` (who sent it).
+
+What is in here passed the door (`penin.core.door`) or was read from a journal that did: `apply`
+(`penin.core.state`) never refuses one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Final
+
+import msgspec
+
+from penin.core.artifacts import Vector
+from penin.core.values import MARK_BYTES, from_wire
+
+Result = str
+OK: Final = "ok"
+MISSING: Final = "missing"
+CONFLICT: Final = "conflict"
+
+
+class Ack(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a message: it holds, and these are its number and its result.
+
+    `seq` is the message's last seq. `result` is `ok`, `missing` (what was to be removed or
+    resized was not there; nothing changed) or `conflict` (an `if_seq` did not hold; nothing of
+    the message took effect, and `failed_seq` is the seq of the transition that said so).
+    """
+
+    seq: int
+    result: Result = OK
+    failed_seq: int | None = None
+
+
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Who sent a message: `source` (`stdin`, `file`, …), a name, a line number, a trace id."""
+
+    source: str
+    name: str | None = None
+    line: int | None = None
+    trace: str | None = None
+
+
+MessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class Body(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="type",
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+):
+    """What transitions and transactions have in common."""
+
+    id: MessageId | None = None
+    origin: Origin | None = msgspec.field(name="from", default=None)
+
+
+class Transition(Body, frozen=True, kw_only=True, tag_field="type"):
+    """One change of the state; `NAMES` are the fields that a log event shows."""
+
+    TYPE: ClassVar[str]
+
+    def subject(self) -> dict[str, Any]:
+        """What it is about, for the log: the key, the name, or the counts of a bulk."""
+        return {}
+
+    def revived(self) -> Transition:
+        """The same with its tagged values turned back; only for what holds tags."""
+        return self
+
+
+class AddKnowledge(Transition, frozen=True, kw_only=True, tag="add_knowledge"):
+    """Put an artifact under a key, replacing what is there."""
+
+    TYPE: ClassVar[str] = "add_knowledge"
+    key: str
+    vector: Vector
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+
+    def subject(self) -> dict[str, Any]:
+        return {"key": self.key}
+
+
+class ExtendKnowledge(Transition, frozen=True, kw_only=True, tag="extend_knowledge"):
+    """Put one artifact per row of a matrix of shape (len(keys), n), replacing what is there."""
+
+    TYPE: ClassVar[str] = "extend_knowledge"
+    keys: list[str]
+    matrix: Vector
+    metadata: list[msgspec.Raw] | None = None
+
+    def subject(self) -> dict[str, Any]:
+        return {"count": len(self.keys)}
+
+
+class RemoveKnowledge(Transition, frozen=True, kw_only=True, tag="remove_knowledge"):
+    """Remove a key and its artifact."""
+
+    TYPE: ClassVar[str] = "remove_knowledge"
+    key: str
+
+    def subject(self) -> dict[str, Any]:
+        return {"key": self.key}
+
+
+class AddTask(Transition, frozen=True, kw_only=True, tag="add_task"):
+    """Record a task at the end of `task_history`."""
+
+    TYPE: ClassVar[str] = "add_task"
+    task: dict[str, Any]
+
+    def revived(self) -> AddTask:
+        return msgspec.structs.replace(self, task=_revived_members(self.task))
+
+
+class AddScore(Transition, frozen=True, kw_only=True, tag="add_score"):
+    """Record a score at the end of `score_history`."""
+
+    TYPE: ClassVar[str] = "add_score"
+    score: float | dict[str, str]
+
+    def revived(self) -> AddScore:
+        return msgspec.structs.replace(self, score=from_wire(self.score))
+
+
+class ExtendScores(Transition, frozen=True, kw_only=True, tag="extend_scores"):
+    """Record many scores, in order, at the end of `score_history`."""
+
+    TYPE: ClassVar[str] = "extend_scores"
+    scores: Vector
+
+    def subject(self) -> dict[str, Any]:
+        return {"count": len(self.scores.data) // 8}
+
+
+class AppendHistory(Transition, frozen=True, kw_only=True, tag="append_history"):
+    """Append a value to a history, which is made if it is not there."""
+
+    TYPE: ClassVar[str] = "append_history"
+    name: str
+    value: Any
+
+    def subject(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def revived(self) -> AppendHistory:
+        return msgspec.structs.replace(self, value=from_wire(self.value))
+
+
+class PutDocument(Transition, frozen=True, kw_only=True, tag="put_document"):
+    """Set a document, only if its last change has the seq `if_seq` (0: only if there is none)."""
+
+    TYPE: ClassVar[str] = "put_document"
+    name: str
+    value: Any
+    if_seq: int | None = None
+
+    def subject(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def revived(self) -> PutDocument:
+        return msgspec.structs.replace(self, value=from_wire(self.value))
+
+
+class RemoveDocument(Transition, frozen=True, kw_only=True, tag="remove_document"):
+    """Remove a document."""
+
+    TYPE: ClassVar[str] = "remove_document"
+    name: str
+
+    def subject(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+class SetHistoryMaxlen(Transition, frozen=True, kw_only=True, tag="set_history_maxlen"):
+    """Bound one history, or (name None) all of them and those made later; null is no bound."""
+
+    TYPE: ClassVar[str] = "set_history_maxlen"
+    maxlen: int | None
+    name: str | None = None
+
+    def subject(self) -> dict[str, Any]:
+        return {"name": self.name, "maxlen": self.maxlen}
+
+
+AnyTransition = (
+    AddKnowledge
+    | ExtendKnowledge
+    | RemoveKnowledge
+    | AddTask
+    | AddScore
+    | ExtendScores
+    | AppendHistory
+    | PutDocument
+    | RemoveDocument
+    | SetHistoryMaxlen
+)
+
+
+class Transaction(Body, frozen=True, kw_only=True, tag="transaction"):
+    """Several transitions as one message: all or nothing, with consecutive seqs."""
+
+    TYPE: ClassVar[str] = "transaction"
+    transitions: list[AnyTransition]
+
+
+AnyBody = AnyTransition | Transaction
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A message that passed the door: its bytes as the journal has them, and what they decode to."""
+
+    raw: bytes
+    body: AnyBody
+
+    @property
+    def count(self) -> int:
+        """How many seqs it uses."""
+        return transition_count(self.body)
+
+
+def transition_count(body: AnyBody) -> int:
+    """How many seqs a message uses."""
+    return len(body.transitions) if type(body) is Transaction else 1
+
+
+encode_body: Final = msgspec.json.Encoder().encode
+decode_body: Final = msgspec.json.Decoder(AnyBody).decode
+_decode_bodies: Final = msgspec.json.Decoder(list[AnyBody]).decode
+
+
+def decode_messages(messages: msgspec.Raw | bytes) -> list[AnyBody]:
+    """The messages of one commit, ready to apply. Raises msgspec.ValidationError for others."""
+    bodies = _decode_bodies(messages)
+    if MARK_BYTES in bytes(messages):
+        return [revive(body) for body in bodies]
+    return bodies
+
+
+def revive(body: AnyBody) -> AnyBody:
+    """A decoded body with its tagged values turned back."""
+    if isinstance(body, Transaction):
+        transitions = [transition.revived() for transition in body.transitions]
+        return msgspec.structs.replace(body, transitions=transitions)
+    return body.revived()  # type: ignore[return-value]  # each gives its own kind
+
+
+def _revived_members(members: dict[str, Any]) -> dict[str, Any]:
+    """A task is a plain dictionary at its top, whatever is in it."""
+    return {name: from_wire(item) for name, item in members.items()}

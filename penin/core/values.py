@@ -1,0 +1,340 @@
+"""What the memory holds beside vectors, and how it is written as JSON.
+
+A *value* is None, bool, int (up to 4,096 bits), float, str, list, dict with str keys, a
+`NumericVectorArtifact`, or a `collections.deque`; tasks, documents, metadata and the items of
+histories are values. What people hand in becomes one by this table, and anything else is refused
+with its path:
+
+=======================================  ======================================================
+handed in                                kept
+=======================================  ======================================================
+None, bool, str, int, float              the same; subclasses become the plain type
+tuple, list, other sequences of numpy    list
+numpy scalar, numpy array                int, float or bool; (nested) list
+Mapping with str keys                    dict
+dataclass, msgspec Struct, pydantic      dict of its fields, under the names that their own
+                                         decoders expect
+Enum                                     its value, converted
+datetime, date, time, timedelta, UUID,   str as `msgspec.to_builtins` writes it, which
+Decimal                                  `msgspec.convert` reads back
+collections.deque, NumericVectorArtifact the same type, copied
+=======================================  ======================================================
+
+JSON has no word for infinities and NaN, and many readers spoil integers over 64 bits, so these are
+written as *tagged values*: `{"__type__": "float", "value": "-inf"}`, `{"__type__": "int", "value":
+"123…"}`. Deques and artifacts are tagged as the original format did it, and a dictionary of an
+original file that bears such a mark itself is escaped as `{"__type__": "dict", "items": [[key,
+value], …]}`. A mark that is not ours stays what it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from penin.errors import RefusedTypeError, RefusedValueError
+
+MARK: Final = "__type__"
+MARK_BYTES: Final = b'"__type__"'
+DEPTH_MAX: Final = 64
+"""How deep lists and dictionaries may be nested, the value itself included."""
+VALUE_BYTES_MAX: Final = 2**20
+"""How long one task, document, history item or metadata object may be as JSON: longer ones would
+hold the event loop for more than a few milliseconds while they are checked."""
+INTEGER_BITS_MAX: Final = 4096
+
+# Bytes with digits as "0" and all else as blanks: how a long integer is found without a parser.
+_DIGITS: Final = bytes(0x30 if chr(byte).isdigit() else 0x20 for byte in range(128)) + b" " * 128
+_LONG_INTEGER: Final = b"0" * 20
+_ENCODE: Final = msgspec.json.Encoder().encode
+_DECODE: Final = msgspec.json.Decoder().decode
+_INT64_MIN: Final = -(2**63)
+_UINT64_MAX: Final = 2**64 - 1
+_AS_TEXT: Final = (
+    datetime.datetime,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    uuid.UUID,
+    decimal.Decimal,
+)
+
+type_marks: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {}
+"""Mark -> function that makes the value from the (already revived) tagged dictionary."""
+
+Tagged = Callable[[Any], dict[str, Any]]
+tagged_types: Final[dict[type, Tagged]] = {}
+"""Type -> function that gives the tagged dictionary, its contents not converted yet."""
+
+
+def is_plain(raw: bytes) -> bool:
+    """Whether `raw` needs no tags and is surely within depth, size and 64 bits.
+
+    False means "look closer", not "refuse": brackets, marks and digits may stand inside strings.
+    """
+    return (
+        len(raw) <= VALUE_BYTES_MAX
+        and MARK_BYTES not in raw
+        and raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX
+        and _LONG_INTEGER not in raw.translate(_DIGITS)
+    )
+
+
+def encode_value(value: object, field: str) -> bytes:
+    """The JSON of a value that somebody hands in, converted by the table above.
+
+    Raises RefusedTypeError or RefusedValueError, naming the path below `field`.
+    """
+    try:
+        raw = _ENCODE(value)
+        if is_plain(raw) and _DECODE(raw) == value:
+            return raw
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        pass  # the slow way finds the place and the reason, or a conversion
+    return _ENCODE(checked_wire(value, field))
+
+
+def checked_wire(value: object, field: str) -> Any:
+    """`to_wire` for what somebody hands in, checked for its size and that JSON holds it."""
+    plain = to_wire(value, field)
+    raw = _ENCODE(plain)
+    if len(raw) > VALUE_BYTES_MAX:
+        raise RefusedValueError(
+            field, f"{len(raw)} bytes of JSON are over the limit of {VALUE_BYTES_MAX}"
+        )
+    if _DECODE(raw) != plain:
+        raise RefusedValueError(field, "JSON does not hold it exactly")
+    return plain
+
+
+def decode_value(raw: bytes | msgspec.Raw) -> Any:
+    """The value that `encode_value` or a snapshot wrote; a new copy at every call."""
+    plain = _DECODE(raw)
+    return from_wire(plain) if MARK_BYTES in bytes(raw) else plain
+
+
+# -- to JSON ----------------------------------------------------------------------------------
+
+
+def to_wire(value: object, field: str, *, escape: bool = False, depth: int = 0) -> Any:
+    """Plain JSON types for a value, by the table above, with tags where they are needed.
+
+    `escape` says what happens to a dictionary with the reserved key `__type__`: at the door
+    (False) it is refused; in a snapshot (True), where it can only come from an original file, it
+    is kept, escaped where its mark is one of ours.
+    """
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if kind is str:
+        return _text(value, field)  # type: ignore[arg-type]
+    if kind is float:
+        return _float(value)  # type: ignore[arg-type]
+    if kind is int:
+        return _integer(value, field)  # type: ignore[arg-type]
+    if depth >= DEPTH_MAX:
+        raise RefusedValueError(field, f"nested deeper than {DEPTH_MAX} levels")
+    if isinstance(value, Mapping):
+        return _object(value, field, escape=escape, depth=depth)
+    if isinstance(value, (list, tuple)):
+        return _array(value, field, escape=escape, depth=depth)
+    if kind in tagged_types:
+        tagged = tagged_types[kind](value)
+        return {
+            name: item
+            if name == MARK
+            else to_wire(item, f"{field}.{name}", escape=escape, depth=depth + 1)
+            for name, item in tagged.items()
+        }
+    return to_wire(_converted(value, field), field, escape=escape, depth=depth)
+
+
+def _text(value: str, field: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise RefusedValueError(
+            field, "a lone surrogate is not a character; JSON cannot hold it"
+        ) from error
+    return value if type(value) is str else str.__str__(value)
+
+
+def _float(value: float) -> float | dict[str, str]:
+    return value if math.isfinite(value) else {MARK: "float", "value": repr(value)}
+
+
+def _integer(value: int, field: str) -> int | dict[str, str]:
+    if _INT64_MIN <= value <= _UINT64_MAX:
+        return value
+    if value.bit_length() > INTEGER_BITS_MAX:
+        raise RefusedValueError(
+            field, f"an integer of {value.bit_length()} bits is over {INTEGER_BITS_MAX}"
+        )
+    return {MARK: "int", "value": str(value)}
+
+
+def _object(
+    value: Mapping[Any, object], field: str, *, escape: bool, depth: int
+) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise RefusedTypeError(field, f"the key {key!r} is not a string")
+        name = _text(key, field)
+        plain[name] = to_wire(item, f"{field}.{name}", escape=escape, depth=depth + 1)
+    if MARK not in plain:
+        return plain
+    if not escape:
+        raise RefusedValueError(f"{field}.{MARK}", "this key is reserved")
+    mark = plain[MARK]
+    if isinstance(mark, str) and mark in type_marks:
+        return {MARK: "dict", "items": [[name, item] for name, item in plain.items()]}
+    return plain
+
+
+def _array(value: list[Any] | tuple[Any, ...], field: str, *, escape: bool, depth: int) -> Any:
+    return [
+        to_wire(item, f"{field}[{index}]", escape=escape, depth=depth + 1)
+        for index, item in enumerate(value)
+    ]
+
+
+def _converted(value: object, field: str) -> object:
+    """One step of the table for what is not a plain value yet."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, np.ndarray):
+        return _from_array(value, field)
+    if isinstance(value, np.generic):
+        return _from_scalar(value, field)
+    if isinstance(value, _AS_TEXT):
+        return msgspec.to_builtins(value)
+    if isinstance(value, msgspec.Struct):
+        return _from_struct(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    if callable(getattr(value, "model_dump", None)) and not isinstance(value, type):
+        return value.model_dump(by_alias=True)  # type: ignore[attr-defined]  # pydantic's name
+    for plain in (str, int, float, deque):
+        if isinstance(value, plain):
+            return _as_base(value, plain)
+    raise RefusedTypeError(field, f"{type(value).__name__} has no place in JSON")
+
+
+def _as_base(value: Any, plain: type) -> object:
+    """A subclass of a plain type as that type, without asking its own methods."""
+    if plain is deque:
+        return deque(value, value.maxlen)
+    if plain is str:
+        return str.__str__(value)
+    return int.__int__(value) if plain is int else float.__float__(value)
+
+
+def _from_struct(value: msgspec.Struct) -> object:
+    config = value.__struct_config__
+    if config.array_like:
+        values: list[Any] = [getattr(value, name) for name in value.__struct_fields__]
+        return values if config.tag is None else [config.tag, *values]
+    fields = msgspec.structs.fields(value)
+    plain: dict[str, Any] = {item.encode_name: getattr(value, item.name) for item in fields}
+    if config.tag is not None and config.tag_field is not None:
+        plain = {config.tag_field: config.tag, **plain}
+    return {name: item for name, item in plain.items() if item is not msgspec.UNSET}
+
+
+def _from_array(value: np.ndarray[Any, Any], field: str) -> object:
+    if value.dtype.kind not in "biufOU":
+        raise RefusedTypeError(field, f"an array of dtype {value.dtype} has no place in JSON")
+    if value.dtype == np.longdouble and np.longdouble != np.float64:
+        raise RefusedTypeError(field, "a longdouble does not fit a float exactly")
+    return value.tolist()
+
+
+def _from_scalar(value: np.generic, field: str) -> object:
+    plain = value.item()
+    if isinstance(plain, np.generic) or not isinstance(plain, (bool, int, float, str)):
+        raise RefusedTypeError(field, f"{type(value).__name__} has no place in JSON")
+    return plain
+
+
+# -- from JSON --------------------------------------------------------------------------------
+
+
+def from_wire(plain: Any) -> Any:
+    """The value behind plain JSON types: the reverse of `to_wire`.
+
+    Total for what `to_wire` makes; raises RefusedValueError for a tag that is malformed.
+    """
+    if type(plain) is list:
+        return [from_wire(item) for item in plain]
+    if type(plain) is not dict:
+        return plain
+    mark = plain.get(MARK)
+    if mark == "dict" and set(plain) == {MARK, "items"}:  # before its inside is looked at
+        return {name: from_wire(item) for name, item in plain["items"]}
+    revived = {name: from_wire(item) for name, item in plain.items()}
+    return revive_tagged(revived)
+
+
+def revive_tagged(tagged: dict[str, Any]) -> Any:
+    """The value of one tagged dictionary whose inside is revived; others are returned as they are."""
+    mark = tagged.get(MARK)
+    make = type_marks.get(mark) if isinstance(mark, str) else None
+    if make is None:
+        return tagged
+    try:
+        return make(tagged)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RefusedValueError(f"{MARK} {mark}", f"malformed: {error}") from error
+
+
+def copy_value(value: Any) -> Any:
+    """A copy that shares no list, dictionary or deque with `value`; artifacts are immutable."""
+    kind = type(value)
+    if kind is dict:
+        return {name: copy_value(item) for name, item in value.items()}
+    if kind is list:
+        return [copy_value(item) for item in value]
+    if kind is deque:
+        return deque((copy_value(item) for item in value), value.maxlen)
+    return value
+
+
+def _make_float(tagged: dict[str, Any]) -> float:
+    value = float(tagged["value"])
+    if math.isfinite(value):
+        msg = "a finite float needs no tag"
+        raise ValueError(msg)
+    return value
+
+
+def _make_integer(tagged: dict[str, Any]) -> int:
+    return int(tagged["value"])
+
+
+def make_deque(tagged: dict[str, Any]) -> deque[Any]:
+    """A deque from its tagged dictionary; raises KeyError or TypeError where it is malformed."""
+    return deque(tagged["items"], tagged.get("maxlen"))
+
+
+def tagged_deque(value: deque[Any]) -> dict[str, Any]:
+    """The tagged dictionary of a deque, as the original format has it."""
+    return {MARK: "deque", "items": list(value), "maxlen": value.maxlen}
+
+
+def _make_dict(tagged: dict[str, Any]) -> dict[str, Any]:
+    return dict(tagged["items"])
+
+
+type_marks.update(float=_make_float, int=_make_integer, deque=make_deque, dict=_make_dict)
+tagged_types[deque] = tagged_deque

@@ -1,0 +1,149 @@
+"""Every error that PENIN raises for the world; asserts are for its own bugs.
+
+One root, `PeninError`. Leaves carry the data that a caller needs to act: the path of a field, the
+path of a file, a position in bytes, a seq. `str(error)` is a sentence for a person.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class PeninError(Exception):
+    """The root of every error of this package."""
+
+
+# -- the door ---------------------------------------------------------------------------------
+
+
+class RefusedError(PeninError):
+    """Bad input, refused before anything changed.
+
+    `field` is the path of what was refused (`task.items[3].price`), `reason` says why.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class RefusedValueError(RefusedError, ValueError):
+    """The type is right and the value is not: NaN in a vector, an empty key, too deep, too large."""
+
+
+class RefusedTypeError(RefusedError, TypeError):
+    """A type that has no place there: a set in a task, a string as a score."""
+
+
+# -- the mailbox and the phases ---------------------------------------------------------------
+
+
+class MailboxFullError(PeninError):
+    """`send_nowait` found the mailbox full. The message was not taken; nothing changed."""
+
+    def __init__(self, messages_max: int) -> None:
+        super().__init__(f"the mailbox holds {messages_max} messages and takes no more for now")
+        self.messages_max = messages_max
+
+
+class ClosedError(PeninError):
+    """The orchestrator is not open (any more). The message was not taken and is not stored."""
+
+
+class WrongContextError(PeninError):
+    """Called where it would deadlock or cannot work: `open_sync` on an event loop, trio, ..."""
+
+
+# -- storage ----------------------------------------------------------------------------------
+
+
+class StorageError(PeninError):
+    """Something about the files of a store. `path` names the file or directory."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class StorageFullError(StorageError):
+    """No room (ENOSPC, EDQUOT, EFBIG). What was sent is certainly not stored; try again later."""
+
+
+class JournalFailedError(StorageError):
+    """Writing the journal failed in a way that leaves the outcome unknown.
+
+    The message may or may not be there after the next recovery. The actor has stopped for good;
+    the way on is to open the store again.
+    """
+
+
+class RotationError(StorageError):
+    """The next journal file could not be made. The old one goes on; the checkpoint did not happen."""
+
+
+class CorruptionError(StorageError):
+    """Damage that no crash explains. Nothing was changed; `position` is the byte in `path`."""
+
+    def __init__(self, path: Path | str, position: int, reason: str) -> None:
+        super().__init__(path, f"damaged at byte {position}: {reason}")
+        self.position = position
+
+
+class JournalGapError(CorruptionError):
+    """No journal file continues the snapshot, or one of them vanished while it was read.
+
+    Under the lock this is corruption. A reader without the lock may only have been overtaken by
+    a checkpoint: it reads the newest snapshot and starts again.
+    """
+
+
+class FormatError(StorageError):
+    """A file that this version does not read: another format, a newer version, a wrong digest."""
+
+
+class LockedError(StorageError):
+    """Another process (or this one) has the store open for writing.
+
+    `pid` and `host` are what the holder wrote down: information, not proof. A forked child keeps
+    the lock of a parent that is dead, and then the pid names the parent.
+    """
+
+    def __init__(self, path: Path | str, pid: int | None, host: str | None, *, here: bool) -> None:
+        if here:
+            holder = "this process has it open already"
+        elif pid is None:
+            holder = "another process has it open"
+        else:
+            holder = f"process {pid} on {host} has it open (or a child that it left behind)"
+        super().__init__(
+            path, f"locked: {holder}; stop it first, or wait for it with a longer lock_wait_s"
+        )
+        self.pid = pid
+        self.host = host
+
+
+class UnsupportedPlatformError(PeninError):
+    """The platform lacks what `penin.open` needs."""
+
+
+# -- workers ----------------------------------------------------------------------------------
+
+
+class WorkerGaveUpError(PeninError):
+    """A worker failed too often within the stated time; the process was stopped cleanly."""
+
+    def __init__(self, worker: str, failures: int, within_s: float) -> None:
+        super().__init__(f"worker {worker} failed {failures} times within {within_s:g} s")
+        self.worker = worker
+        self.failures = failures
+        self.within_s = within_s
+
+
+class FinalCheckpointError(PeninError):
+    """Everything was drained and is in the journal, but the checkpoint at the end failed."""
+
+
+class UsageError(PeninError):
+    """A mistake in how something was called: no such worker, an argument that no worker has."""

@@ -1,0 +1,290 @@
+"""Every event that PENIN logs, as data: the documented table, which the code is held to.
+
+Beside the fields of the table, every line has `timestamp`, `level` and `event`, and the context
+variables (`structlog.contextvars`) of whoever caused the event: for a transition its sender's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextvars import Context
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class EventLog(Protocol):
+    """What PENIN logs through. Nothing here blocks (`close` apart) and nothing here raises.
+
+    Values of fields must not be changed after the call: they may be rendered later, by another
+    thread. The names `event` and `method_name` are structlog's own and no names of fields.
+    """
+
+    @property
+    def enabled(self) -> bool:
+        """Whether `info` events (transitions above all) are wanted. Cheap; ask before building."""
+
+    def debug(self, event: str, /, **fields: object) -> None:
+        """Logs `event`, in the context of the caller."""
+
+    def info(self, event: str, /, **fields: object) -> None:
+        """Logs `event`, in the context of the caller."""
+
+    def warning(self, event: str, /, **fields: object) -> None:
+        """Logs `event`, in the context of the caller."""
+
+    def error(self, event: str, /, **fields: object) -> None:
+        """Logs `event`, in the context of the caller. `exc_info=error` adds the traceback."""
+
+    def transition(self, context: Context | None, /, **fields: object) -> None:
+        """Logs `state.transition` in `context`, the sender's (None: the caller's).
+
+        A copy is entered and never `context` itself, which its owner may be running in.
+        """
+
+    def close(self, timeout_s: float) -> bool:
+        """Takes nothing more, and waits for what was logged to be handed on; blocks.
+
+        Returns False if time was over or the output had failed. Calling it again is harmless.
+        """
+
+
+class Event(NamedTuple):
+    """One row of the table. `fields` are always there, `optional` where they apply."""
+
+    level: Level
+    meaning: str
+    fields: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+EVENTS: Final[dict[str, Event]] = {
+    "state.transition": Event(
+        "info",
+        "A transition was applied; what it promises under `fsync` held before.",
+        ("seq", "type", "source", "result"),
+        ("key", "name", "count", "failed_seq", "id", "source_name", "line", "trace"),
+    ),
+    "supervisor.phase": Event(
+        "info",
+        "The supervisor went from one phase to the next.",
+        ("phase", "previous"),
+        ("reason", "seconds"),
+    ),
+    "store.waiting": Event(
+        "info",
+        "Another process has the store open; its lock is waited for.",
+        ("dir", "wait_s"),
+        ("pid", "host"),
+    ),
+    "store.opened": Event(
+        "info",
+        "The store is locked and open for writing.",
+        ("dir",),
+        ("store", "epoch", "seq", "fsync"),
+    ),
+    "store.converted": Event(
+        "info",
+        "A state of the original format, or one saved outside a store, became this store.",
+        ("dir", "original"),
+        ("seq",),
+    ),
+    "store.closed": Event(
+        "info",
+        "The last write is done and the lock is given up.",
+        ("dir", "seq"),
+        ("durable_seq",),
+    ),
+    "recovery.started": Event("info", "The newest snapshot is about to be read.", ("dir",)),
+    "recovery.finished": Event(
+        "info",
+        "The state is what it was; `loaded` says whether there was one at all.",
+        (
+            "loaded",
+            "seconds",
+            "knowledge_base_size",
+            "task_history_size",
+            "score_history_size",
+        ),
+        (
+            "snapshot_seq",
+            "first_replayed_seq",
+            "last_replayed_seq",
+            "cut_bytes",
+            "set_aside",
+            "rewritten_bytes",
+        ),
+    ),
+    "recovery.abandoned": Event(
+        "info", "A signal came while recovering; nothing was written.", ("signal",), ("seconds",)
+    ),
+    "recovery.failed": Event(
+        "error",
+        "The store cannot be opened; nothing was changed.",
+        ("cause",),
+        ("path", "position", "exception"),
+    ),
+    "checkpoint.finished": Event(
+        "info",
+        "A snapshot is durable and the journal that it covers is retired.",
+        ("reason", "seq", "bytes", "seconds"),
+    ),
+    "checkpoint.skipped": Event(
+        "debug", "A checkpoint was due and nothing had changed.", ("reason", "seq")
+    ),
+    "checkpoint.failed": Event(
+        "error",
+        "A checkpoint did not happen; the journal has everything, and it is tried again.",
+        ("reason", "seq", "cause"),
+        ("seconds", "exception"),
+    ),
+    "journal.rotated": Event("debug", "Commits go to a new journal file.", ("path",), ("seq",)),
+    "journal.failed": Event(
+        "error",
+        "Writing the journal failed with an unknown outcome; the actor has stopped for good.",
+        ("path", "cause"),
+        ("seq", "exception"),
+    ),
+    "storage.full": Event(
+        "warning",
+        "There is no room; messages are refused, certainly not stored, and reads go on.",
+        ("cause",),
+        ("path", "seq"),
+    ),
+    "storage.has_room": Event("info", "There is room again; messages are stored.", (), ("seq",)),
+    "actor.failed": Event(
+        "error",
+        "A bug of ours: something raised while applying, and the actor has stopped for good.",
+        ("cause",),
+        ("seq", "type", "exception"),
+    ),
+    "signal.received": Event("info", "A signal came.", ("signal",), ("phase", "action")),
+    "worker.started": Event("info", "A worker runs.", ("worker",), ("failures",)),
+    "worker.returned": Event("info", "A worker has done its work.", ("worker",), ("seconds",)),
+    "worker.failed": Event(
+        "error",
+        "A worker raised.",
+        ("worker", "cause", "failures"),
+        ("seconds", "exception"),
+    ),
+    "worker.restarting": Event(
+        "warning",
+        "A worker that raised is started again after a pause.",
+        ("worker", "delay_s", "failures"),
+    ),
+    "worker.gave_up": Event(
+        "error",
+        "A worker failed too often; the process stops.",
+        ("worker", "failures", "within_s"),
+        ("cause",),
+    ),
+    "worker.cancelled": Event(
+        "warning",
+        "A worker was still running when its time to stop was over.",
+        ("worker",),
+        ("grace_s", "seconds"),
+    ),
+    "ingress.opened": Event("info", "A way in is open.", ("source",), ("name",)),
+    "ingress.ended": Event(
+        "info", "A way in has ended.", ("source",), ("name", "taken", "refused", "seconds")
+    ),
+    "message.refused": Event(
+        "warning",
+        "A message from outside was refused at the door; nothing changed.",
+        ("source", "field", "reason"),
+        ("name", "line", "id"),
+    ),
+    "log.dropped": Event(
+        "warning",
+        "The log could not keep up; this many events are missing here (the journal has all).",
+        ("count",),
+    ),
+}
+
+FIELDS: Final[dict[str, str]] = {
+    "action": "what the signal led to",
+    "bytes": "the size of the snapshot, in bytes",
+    "cause": "what went wrong, in a sentence",
+    "count": "how many: keys, items or scores of a bulk transition; events that are missing",
+    "cut_bytes": "the length of the torn tail that was cut off, in bytes",
+    "delay_s": "the pause, in seconds",
+    "dir": "the absolute path of the store",
+    "durable_seq": "the last transition that is certainly on the disk",
+    "epoch": "how often the store has been opened for writing",
+    "exception": "the traceback",
+    "failed_seq": "the transition on whose `if_seq` the transaction failed",
+    "failures": "how often the worker has failed within the stated time",
+    "field": "the path of what was refused, such as `task.items[3].price`",
+    "first_replayed_seq": "the first transition taken from the journal",
+    "fsync": "`always` or `everysec`",
+    "grace_s": "the time that the worker was given, in seconds",
+    "host": "the host that the lock's holder wrote down: information, not proof",
+    "id": "the message's own `id`",
+    "key": "the key in the knowledge base",
+    "knowledge_base_size": "the number of artifacts",
+    "last_replayed_seq": "the last transition taken from the journal",
+    "line": "the line in the file or stream, from 1",
+    "loaded": "`no previous state` the first time, `previous state` after that",
+    "name": "the history or document of a transition; the file or socket of a way in",
+    "original": "the absolute path of the kept original",
+    "path": "the absolute path of the file",
+    "phase": "starting, recovering, running, draining, stopped or failed",
+    "pid": "the process that the lock's holder wrote down: information, not proof",
+    "position": "the byte in the file",
+    "previous": "the phase before",
+    "reason": "why: of a checkpoint `timer`, `transitions`, `request`, `signal` or `shutdown`; "
+    "of a refusal or a phase, in words",
+    "refused": "the number of messages that were refused",
+    "result": "`ok`, `missing` or `conflict`",
+    "rewritten_bytes": "what recovery wrote again because it may not have been on the disk",
+    "score_history_size": "the number of scores",
+    "seconds": "how long it took",
+    "seq": "the number of the transition, or of the last one that it is about",
+    "set_aside": "the absolute path of the file that keeps what was cut off",
+    "signal": "the signal's name, such as `SIGTERM`",
+    "snapshot_seq": "the last transition in the snapshot",
+    "source": "who sent it: `python`, `stdin`, `socket`, ...",
+    "source_name": "the sender's file or connection",
+    "store": "the id of the store",
+    "taken": "the number of messages that were taken",
+    "task_history_size": "the number of tasks",
+    "trace": "the trace that the message belongs to",
+    "type": "the type of the transition",
+    "wait_s": "how long the lock is waited for, in seconds",
+    "within_s": "the stated time, in seconds",
+    "worker": "the worker, as `module:function`",
+}
+
+
+def undocumented(event: str, level: str, fields: Iterable[str]) -> str | None:
+    """What the table does not say about such an event, as a sentence; None if it says all of it.
+
+    `exc_info`, which turns into `exception`, counts as that.
+    """
+    row = EVENTS.get(event)
+    if row is None:
+        return f"{event} is not in the table"
+    if row.level != level:
+        return f"{event} is {row.level} in the table, not {level}"
+    given = {"exception" if field == "exc_info" else field for field in fields}
+    unknown = given - set(row.fields) - set(row.optional)
+    if unknown:
+        return f"{event} has no field {', '.join(sorted(unknown))} in the table"
+    missing = set(row.fields) - given
+    if missing:
+        return f"{event} lacks {', '.join(sorted(missing))}"
+    return None
+
+
+def events_markdown() -> str:
+    """The table of events and the table of their fields, as Markdown, for the documentation."""
+    lines = ["| event | level | meaning | fields |", "|---|---|---|---|"]
+    for name, row in EVENTS.items():
+        fields = [f"`{field}`" for field in row.fields]
+        fields += [f"*`{field}`*" for field in row.optional]
+        lines.append(f"| `{name}` | {row.level} | {row.meaning} | {', '.join(fields)} |")
+    lines += ["", "| field | meaning |", "|---|---|"]
+    lines += [f"| `{field}` | {meaning} |" for field, meaning in sorted(FIELDS.items())]
+    return "\n".join(lines) + "\n"

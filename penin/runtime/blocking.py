@@ -1,0 +1,169 @@
+"""`penin.open_sync`: the durable orchestrator for programs without an event loop.
+
+An event loop runs in a thread of its own (anyio's blocking portal), and each call waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from numpy.typing import NDArray
+
+from penin.core.artifacts import NumericVectorArtifact
+from penin.core.transitions import Ack, Message
+from penin.errors import WrongContextError
+from penin.runtime.open import open_store
+from penin.runtime.orchestrator import EmbeddedOrchestrator
+from penin.runtime.transaction import TransactionBuilder
+from penin.settings import Settings
+
+
+class BlockingOrchestrator:
+    """`AsyncOrchestrator` without `await`: the same names, promises and errors. Thread-safe.
+
+    Each call raises WrongContextError instead of blocking an event loop on which it is made.
+    """
+
+    def __init__(self, orchestrator: EmbeddedOrchestrator, portal: BlockingPortal) -> None:
+        self._orchestrator = orchestrator
+        self._portal = portal
+
+    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        _refuse_event_loop()
+        return self._portal.call(function, *args)
+
+    @property
+    def phase(self) -> str:
+        """The supervisor's phase."""
+        return self._orchestrator.phase
+
+    @property
+    def applied_seq(self) -> int:
+        """The seq of the last applied transition."""
+        return self._orchestrator.applied_seq
+
+    @property
+    def durable_seq(self) -> int:
+        """The highest seq that is known to survive a power cut."""
+        return self._orchestrator.durable_seq
+
+    def add_knowledge(self, key: str, artifact: NumericVectorArtifact) -> Ack:
+        """Put `artifact` under `key`, replacing what is there."""
+        return self._call(self._orchestrator.add_knowledge, key, artifact)  # type: ignore[no-any-return]
+
+    def remove_knowledge(self, key: str) -> Ack:
+        """Remove `key`."""
+        return self._call(self._orchestrator.remove_knowledge, key)  # type: ignore[no-any-return]
+
+    def extend_knowledge(
+        self,
+        keys: Sequence[str],
+        matrix: NDArray[Any],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Ack:
+        """Put one artifact for each row of `matrix`; a large one as several messages."""
+        return self._call(self._orchestrator.extend_knowledge, keys, matrix, metadata)  # type: ignore[no-any-return]
+
+    def add_task(self, task: Mapping[str, Any]) -> Ack:
+        """Record `task`."""
+        return self._call(self._orchestrator.add_task, task)  # type: ignore[no-any-return]
+
+    def add_score(self, score: float) -> Ack:
+        """Record `score`."""
+        return self._call(self._orchestrator.add_score, score)  # type: ignore[no-any-return]
+
+    def extend_scores(self, scores: Iterable[float]) -> Ack:
+        """Record many scores."""
+        return self._call(self._orchestrator.extend_scores, scores)  # type: ignore[no-any-return]
+
+    def append_history(self, name: str, value: object) -> Ack:
+        """Append a value to a history."""
+        return self._call(self._orchestrator.append_history, name, value)  # type: ignore[no-any-return]
+
+    def put_document(self, name: str, value: object, if_seq: int | None = None) -> Ack:
+        """Set a document, conditionally with `if_seq`."""
+        return self._call(self._orchestrator.put_document, name, value, if_seq)  # type: ignore[no-any-return]
+
+    def remove_document(self, name: str) -> Ack:
+        """Remove a document."""
+        return self._call(self._orchestrator.remove_document, name)  # type: ignore[no-any-return]
+
+    def set_history_maxlen(self, maxlen: int | None, name: str | None = None) -> Ack:
+        """Bound one history, or all of them."""
+        return self._call(self._orchestrator.set_history_maxlen, maxlen, name)  # type: ignore[no-any-return]
+
+    def send(self, message: Mapping[str, Any] | Message) -> Ack:
+        """Send a message of the vocabulary."""
+        return self._call(self._orchestrator.send, message)  # type: ignore[no-any-return]
+
+    @contextmanager
+    def transaction(self) -> Iterator[TransactionBuilder]:
+        """Collect transitions and send them as one message when the block ends."""
+        builder = TransactionBuilder()
+        yield builder
+        message = builder.message()
+        if message is not None:
+            builder.ack = self._call(self._orchestrator.send, message)
+
+    def checkpoint(self) -> int:
+        """Write a snapshot of all that is applied now; its seq."""
+        return self._call(self._orchestrator.checkpoint)  # type: ignore[no-any-return]
+
+    def durable(self, seq: int) -> None:
+        """Wait until everything up to `seq` survives a power cut."""
+        self._call(self._orchestrator.durable, seq)
+
+    def get(self, key: str) -> NumericVectorArtifact | None:
+        """The artifact under `key`, or None."""
+        return self._call(self._orchestrator.get, key)  # type: ignore[no-any-return]
+
+    def get_document(self, name: str, type: Any = None) -> Any:  # noqa: A002
+        """A copy of a document, as `type` if given, or None."""
+        return self._call(self._orchestrator.get_document, name, type)
+
+    def history(self, name: str, last: int | None = None) -> list[Any]:
+        """A copy of the newest `last` items of a history."""
+        return self._call(self._orchestrator.history, name, last)  # type: ignore[no-any-return]
+
+    def statistics(self) -> dict[str, Any]:
+        """The three sizes and `avg_score`."""
+        return self._call(self._orchestrator.statistics)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def open_sync(
+    dir: str | os.PathLike[str],  # noqa: A002  # the word of the command line
+    *,
+    settings: Settings | None = None,
+    logger: Any = None,
+) -> Iterator[BlockingOrchestrator]:
+    """Open a store for a synchronous program; as durable as `penin.open`, and raises the same.
+
+        with penin.open_sync(".penin_omega") as orchestrator:
+            orchestrator.add_score(0.85)
+
+    Raises WrongContextError when called on a running event loop.
+    """
+    _refuse_event_loop()
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(
+            open_store(dir, settings=settings, logger=logger)
+        ) as orchestrator,
+    ):
+        yield BlockingOrchestrator(orchestrator, portal)
+
+
+def _refuse_event_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise WrongContextError(
+        "a synchronous orchestrator would block this event loop; use penin.open here"
+    )

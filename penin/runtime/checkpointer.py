@@ -1,0 +1,206 @@
+"""The checkpointer: the task that decides when a snapshot is written, and writes it.
+
+A checkpoint goes in the order of `docs/persistence.md`: a view between two commits, the journal
+synced and a new file begun, the snapshot written and put in place on a thread of its own while
+messages flow, and only then the journal that it covers retired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from penin.core.snapshots import Envelope, encode_snapshot
+from penin.core.state import StateView
+from penin.errors import (
+    ClosedError,
+    FinalCheckpointError,
+    JournalFailedError,
+    PeninError,
+    StorageError,
+)
+from penin.logs import EventLog
+from penin.runtime.actor import Actor
+from penin.runtime.storage_thread import StorageThread
+from penin.runtime.store import Store
+from penin.settings import Settings
+
+CHECKPOINTS_KEPT: Final = 2
+"""The current snapshot and the one before it, so that a damaged one has a way back."""
+
+
+class Checkpointer:
+    """Writes checkpoints: on a timer, after so many transitions, and on request."""
+
+    def __init__(
+        self,
+        store: Store,
+        actor: Actor,
+        journal_thread: StorageThread,
+        snapshot_thread: StorageThread,
+        settings: Settings,
+        log: EventLog,
+        snapshot_seq: int,
+    ) -> None:
+        self.snapshot_seq = snapshot_seq
+        self._store = store
+        self._actor = actor
+        self._journal_thread = journal_thread
+        self._snapshot_thread = snapshot_thread
+        self._settings = settings
+        self._log = log
+        self._wanted = asyncio.Event()
+        self._requests: list[tuple[str, asyncio.Future[int]]] = []
+        self._aborted = False
+        self._closed = False
+        self._finishing = False
+        self._has_failed = False
+        actor.on_applied = self.note_applied
+
+    def request(self, reason: str) -> asyncio.Future[int]:
+        """A checkpoint of all that is applied now; the future gives its seq.
+
+        The future raises StorageError where it failed (nothing is lost; the journal has it), and
+        ClosedError where the checkpointer stopped before.
+        """
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            answer.set_exception(ClosedError("the orchestrator is closed"))
+            return answer
+        self._requests.append((reason, answer))
+        self._wanted.set()
+        return answer
+
+    def note_applied(self, seq: int) -> None:
+        """The state is at `seq`; a checkpoint may be due."""
+        due = seq - self.snapshot_seq >= self._settings.checkpoint_transitions_max
+        if due and not self._has_failed:  # after a failure, the timer tries again
+            self._wanted.set()
+
+    def abort(self) -> None:
+        """Make the snapshot that is being written fail, so that its thread ends soon."""
+        self._aborted = True
+
+    async def run(self) -> None:
+        """Write checkpoints as they are due until `finish`, then the last one.
+
+        A failed one is logged and tried again at the next tick. Raises JournalFailedError when
+        the sync of the journal failed, which stops the actor too, and FinalCheckpointError when
+        the last one failed.
+        """
+        try:
+            while not self._finishing:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(
+                        self._wanted.wait(), self._settings.checkpoint_interval_s
+                    )
+                reason = "transitions" if self._wanted.is_set() else "timer"
+                self._wanted.clear()
+                if not self._finishing:
+                    await self._serve(reason)
+            await self._serve("shutdown")
+        finally:
+            self.close()
+
+    def finish(self) -> None:
+        """Let `run` write the last checkpoint and return; for when the actor has ended."""
+        self._finishing = True
+        self._wanted.set()
+
+    def close(self) -> None:
+        """Take no further requests, and refuse those that wait."""
+        self._closed = True
+        for _, answer in self._requests:
+            if not answer.done():
+                answer.set_exception(ClosedError("the orchestrator is closed"))
+        self._requests.clear()
+
+    async def _serve(self, reason: str) -> None:
+        requests, self._requests = self._requests, []
+        if requests and not self._finishing:
+            reason = requests[0][0]
+        try:
+            seq = await self.checkpoint(reason)
+            self._has_failed = False
+        except JournalFailedError as error:
+            _answer(requests, error)
+            raise
+        except (PeninError, OSError) as error:
+            self._has_failed = True
+            named = error if isinstance(error, PeninError) else _named(error, self._store)
+            _answer(requests, named)
+            if self._finishing:
+                raise FinalCheckpointError(
+                    f"the last checkpoint failed ({named}); the journal has everything"
+                ) from error
+        except BaseException:
+            _answer(requests, ClosedError("the orchestrator stopped during the checkpoint"))
+            raise
+        else:
+            for _, answer in requests:
+                if not answer.done():
+                    answer.set_result(seq)
+
+    async def checkpoint(self, reason: str) -> int:
+        """Write one now, if anything changed since the last; its seq.
+
+        When it returns, the snapshot is durable and the journal that it covers retired. Raises,
+        after logging it, StorageError or OSError when it failed: then the journal has everything.
+        """
+        seq = self._actor.state.seq
+        if seq == self.snapshot_seq:
+            self._log.debug("checkpoint.skipped", reason=reason, seq=seq)
+            return seq
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        try:
+            async with self._actor.between_commits:
+                view = self._actor.state.view()
+                seq = view.seq
+                envelope = self._envelope()
+                await self._journal_thread.call(self._store.journal.rotate)
+                self._actor.note_durable(seq)
+            size = await self._snapshot_thread.call(self._write, view, envelope)
+            self.snapshot_seq = seq
+            await self._journal_thread.call(self._retire)
+        except (PeninError, OSError) as error:
+            self._log.error("checkpoint.failed", reason=reason, seq=seq, cause=str(error))
+            raise
+        seconds = round(loop.time() - begun_s, 6)
+        self._log.info("checkpoint.finished", reason=reason, seq=seq, bytes=size, seconds=seconds)
+        return seq
+
+    def _envelope(self) -> Envelope:
+        journal = self._store.journal
+        return Envelope(journal.store, journal.epoch, self._actor.at, journal.head_hash)
+
+    def _write(self, view: StateView, envelope: Envelope) -> int:
+        """On the snapshots' thread."""
+        assert envelope.epoch is not None
+        assert envelope.at is not None
+
+        chunks = self._until_aborted(encode_snapshot(view, envelope))
+        return self._store.snapshots.put(view.seq, envelope.epoch, envelope.at, chunks)
+
+    def _until_aborted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._aborted:
+                raise ClosedError("the orchestrator stopped during the checkpoint")
+            yield chunk
+
+    def _retire(self) -> None:
+        """On the journal's thread: what older checkpoints and their journal took is given back."""
+        self._store.snapshots.prune(CHECKPOINTS_KEPT)
+        self._store.journal.trim(self._store.snapshots.oldest_kept_seq())
+
+
+def _named(error: OSError, store: Store) -> StorageError:
+    return StorageError(error.filename or store.name, error.strerror or str(error))
+
+
+def _answer(requests: list[tuple[str, asyncio.Future[int]]], error: PeninError) -> None:
+    for _, answer in requests:
+        if not answer.done():
+            answer.set_exception(error)

@@ -1,0 +1,143 @@
+"""`penin.open` and `penin.load`: a store inside somebody else's program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from penin.core.orchestrator import OmegaMetaOrchestrator
+from penin.errors import UnsupportedPlatformError, WrongContextError
+from penin.logs import embedded_logger
+from penin.runtime.orchestrator import EmbeddedOrchestrator
+from penin.runtime.recovery import read_state
+from penin.runtime.store import MEMORY, store_at
+from penin.runtime.supervisor import Supervisor
+from penin.settings import Settings
+from penin.storage.filesystem import FileSystem
+
+LOG_CLOSE_S = 1.0
+
+
+class Opening:
+    """An orchestrator about to be opened: `async with` it, or `await` it and `aclose()` later."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        settings: Settings,
+        logger: Any,
+        fs: FileSystem | None = None,
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._logger = logger
+        self._fs = fs
+        self._orchestrator: EmbeddedOrchestrator | None = None
+
+    async def __aenter__(self) -> EmbeddedOrchestrator:
+        self._orchestrator = await self._open()
+        return self._orchestrator
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._orchestrator is not None
+        try:
+            # A cancelled host still gets its state saved; Task.cancel() passes through all the
+            # same, and then the supervisor, which has a task of its own, goes on without it.
+            with anyio.CancelScope(shield=True):
+                await self._orchestrator.aclose()
+        except Exception as failure:
+            if error is None or error is failure:
+                raise
+            error.add_note(f"and while closing the store: {failure}")
+
+    def __await__(self) -> Generator[Any, None, EmbeddedOrchestrator]:
+        return self._open().__await__()
+
+    async def _open(self) -> EmbeddedOrchestrator:
+        check_platform(self._directory)
+        log = embedded_logger(self._logger)
+        store = store_at(self._directory, self._settings, self._fs)
+        supervisor = Supervisor(store, self._settings, log)
+        task = asyncio.create_task(_run(supervisor), name=f"penin supervisor of {store.name}")
+        try:
+            await supervisor.started.wait()
+        except asyncio.CancelledError:
+            supervisor.stop("cancelled while opening")
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({task})
+            raise
+        if supervisor.orchestrator is None:
+            await asyncio.wait({task})
+            assert supervisor.failure is not None
+            raise supervisor.failure
+        return supervisor.orchestrator
+
+
+async def _run(supervisor: Supervisor) -> None:
+    try:
+        await supervisor.run()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(supervisor.log.close, LOG_CLOSE_S)
+
+
+def check_platform(directory: str | os.PathLike[str]) -> None:
+    """Raise where `penin.open` cannot work: UnsupportedPlatformError, WrongContextError."""
+    if sys.platform == "win32" and os.fspath(directory) != MEMORY:
+        raise UnsupportedPlatformError(
+            "penin.open needs flock and POSIX renames, which Windows lacks; "
+            "OmegaMetaOrchestrator and penin.load work here"
+        )
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError as error:
+        raise WrongContextError(
+            "penin.open runs on asyncio only: under trio, keep it in a thread with penin.open_sync"
+        ) from error
+
+
+def open_store(
+    dir: str | os.PathLike[str],  # noqa: A002  # the word of the command line
+    *,
+    settings: Settings | None = None,
+    logger: Any = None,
+) -> Opening:
+    """Open the store in a directory (made if it is not there), or in memory (`":memory:"`).
+
+        async with penin.open(".penin_omega") as orchestrator:
+            await orchestrator.add_score(0.85)
+
+    or `orchestrator = await penin.open(…)` and later `await orchestrator.aclose()`, in any task
+    of the same loop. Entering returns when the state is recovered. Leaving stores what is in the
+    mailbox, writes a checkpoint and gives up the lock.
+
+    Entering raises LockedError, CorruptionError, FormatError, StorageFullError or another
+    StorageError; leaving raises what stopped the orchestrator, if anything did, unless the body
+    raised itself. The host is never cancelled, no signal and no logging configuration touched.
+    `logger` is a structlog logger; without one, a host that has configured structlog gets the
+    events through it, and another host gets none.
+    """
+    return Opening(dir, settings or Settings(), logger)
+
+
+def load(dir: str | os.PathLike[str]) -> OmegaMetaOrchestrator:  # noqa: A002
+    """The state of a store as it is on disk now, also while a worker writes to it.
+
+    Takes no lock and changes nothing; an incomplete last line is ignored. What is done to the
+    returned orchestrator stays in memory. Raises FileNotFoundError where there is no store,
+    CorruptionError or FormatError. Reads files: not for an event loop's thread.
+    """
+    return OmegaMetaOrchestrator.from_state(read_state(Path(os.path.realpath(dir))))

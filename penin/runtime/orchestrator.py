@@ -1,0 +1,200 @@
+"""`EmbeddedOrchestrator`: the `AsyncOrchestrator` of a store that is open in this process."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+from numpy.typing import NDArray
+
+from penin.core import door
+from penin.core.artifacts import NumericVectorArtifact
+from penin.core.reader import StateReader
+from penin.core.state import State
+from penin.core.transitions import Ack, Message
+from penin.core.vocabulary import message as message_of
+from penin.errors import ClosedError
+from penin.runtime.transaction import TransactionBuilder
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from penin.runtime.actor import Actor
+    from penin.runtime.supervisor import Supervisor
+
+
+class EmbeddedOrchestrator:
+    """See `AsyncOrchestrator` for what every method promises. One event loop; not thread-safe.
+
+    `view` is the live state for plain synchronous reads on the same loop: what it shows is
+    applied, and durable as far as `fsync` promises. What it holds belongs to the state.
+    """
+
+    def __init__(self, supervisor: Supervisor, actor: Actor, state: State) -> None:
+        self.view = StateReader(state)
+        self._supervisor = supervisor
+        self._actor = actor
+        self._mailbox = supervisor.mailbox
+        self._log = supervisor.log
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedOrchestrator of {self._supervisor.store.name}, {self.phase}>"
+
+    @property
+    def phase(self) -> str:
+        """The supervisor's phase."""
+        return self._supervisor.phase
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the orchestrator begins to stop."""
+        return self._supervisor.stopping
+
+    @property
+    def applied_seq(self) -> int:
+        """The seq of the last applied transition."""
+        return self._actor.state.seq
+
+    @property
+    def durable_seq(self) -> int:
+        """The highest seq that is known to survive a power cut."""
+        return self._actor.durable_seq
+
+    # -- writing ------------------------------------------------------------------------------
+
+    async def _deliver(self, message: Message) -> Ack:
+        mailbox = self._mailbox
+        while mailbox.is_full:
+            await mailbox.room()
+        context = contextvars.copy_context() if self._log.enabled else None
+        return await mailbox.put(message, context)
+
+    async def add_knowledge(self, key: str, artifact: NumericVectorArtifact) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(door.add_knowledge(key, artifact))
+
+    async def remove_knowledge(self, key: str) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(door.remove_knowledge(key))
+
+    async def extend_knowledge(
+        self,
+        keys: Sequence[str],
+        matrix: NDArray[Any],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Ack:
+        """See `AsyncOrchestrator`."""
+        in_thread = anyio.to_thread.run_sync
+        messages = await in_thread(door.extend_knowledge, keys, matrix, metadata)
+        ack: Ack | None = None
+        while (message := await in_thread(next, messages, None)) is not None:
+            ack = await self._deliver(message)
+        assert ack is not None  # the door refuses an empty matrix
+        return ack
+
+    async def add_task(self, task: Mapping[str, Any]) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(door.add_task(task))
+
+    async def add_score(self, score: float) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(door.add_score(score))
+
+    async def extend_scores(self, scores: Iterable[float]) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(door.extend_scores(scores))
+
+    async def append_history(self, name: str, value: object) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(door.append_history(name, value))
+
+    async def put_document(self, name: str, value: object, if_seq: int | None = None) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(door.put_document(name, value, if_seq))
+
+    async def remove_document(self, name: str) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(door.remove_document(name))
+
+    async def set_history_maxlen(self, maxlen: int | None, name: str | None = None) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(door.set_history_maxlen(maxlen, name))
+
+    async def send(self, message: Mapping[str, Any] | Message) -> Ack:
+        """See `AsyncOrchestrator`."""
+        return await self._deliver(message_of(message))
+
+    def send_nowait(self, message: Mapping[str, Any] | Message) -> Awaitable[Ack]:
+        """See `AsyncOrchestrator`. Cancelling what it returns is a sender being cancelled."""
+        context = contextvars.copy_context() if self._log.enabled else None
+        return self._mailbox.put(message_of(message), context)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[TransactionBuilder]:
+        """See `AsyncOrchestrator`."""
+        builder = TransactionBuilder()
+        yield builder
+        message = builder.message()
+        if message is not None:
+            builder.ack = await self._deliver(message)
+
+    # -- durability ---------------------------------------------------------------------------
+
+    async def checkpoint(self) -> int:
+        """See `AsyncOrchestrator`."""
+        self._check_open()
+        answer = self._supervisor.request_checkpoint("request")
+        assert answer is not None  # the checkpointer is there before this object is
+        return await answer
+
+    async def durable(self, seq: int) -> None:
+        """See `AsyncOrchestrator`."""
+        if seq > self._actor.durable_seq:
+            self._check_open()
+        await self._actor.durable(seq)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    async def get(self, key: str) -> NumericVectorArtifact | None:
+        """See `AsyncOrchestrator`."""
+        self._check_open()
+        return self.view.knowledge_base.get(key)
+
+    async def get_document(self, name: str, type: Any = None) -> Any:  # noqa: A002
+        """See `AsyncOrchestrator`."""
+        self._check_open()
+        return self.view.get_document(name, type)
+
+    async def history(self, name: str, last: int | None = None) -> list[Any]:
+        """See `AsyncOrchestrator`."""
+        self._check_open()
+        return self.view.history(name, last)
+
+    async def statistics(self) -> dict[str, Any]:
+        """See `AsyncOrchestrator`."""
+        self._check_open()
+        return self.view.get_statistics()
+
+    def _check_open(self) -> None:
+        if self._actor.failure is not None:
+            raise self._actor.failure
+        if self.phase in {"stopped", "failed"}:
+            raise ClosedError("the orchestrator is closed")
+
+    # -- closing ------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Stop: what is in the mailbox is stored, a checkpoint written, the lock given up.
+
+        Raises what ended the orchestrator before, if anything did, and FinalCheckpointError
+        where only the last snapshot could not be written. Cancelled, it goes on by itself.
+        Calling it again waits for the same end.
+        """
+        supervisor = self._supervisor
+        supervisor.stop("closed")
+        await supervisor.ended.wait()
+        if supervisor.failure is not None:
+            raise supervisor.failure

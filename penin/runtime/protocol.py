@@ -1,0 +1,139 @@
+"""`AsyncOrchestrator`: what workers and applications program against."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar, overload
+
+from numpy.typing import NDArray
+
+from penin.core.artifacts import NumericVectorArtifact
+from penin.core.transitions import Ack, Message
+from penin.runtime.transaction import TransactionBuilder
+
+T = TypeVar("T")
+
+
+class Stopping(Protocol):
+    """Whether and when the orchestrator was asked to stop."""
+
+    def is_set(self) -> bool:
+        """Whether it was."""
+
+    async def wait(self) -> object:
+        """Wait until it is."""
+
+
+class AsyncOrchestrator(Protocol):
+    """A durable memory that is reached by `await`.
+
+    Every writer returns its `Ack` once the condition of the acknowledgement holds (`fsync`), and
+    nobody can read the change before. Every writer waits while the mailbox is full, and raises:
+
+    - RefusedTypeError, RefusedValueError: bad input, named; nothing changed;
+    - StorageFullError: no room; certainly not stored; reads go on, and writes once there is room;
+    - JournalFailedError: the outcome is unknown; the orchestrator has stopped for good;
+    - ClosedError: it is not open any more; not stored.
+
+    A sender that is cancelled before the actor took its message has withdrawn it; after that the
+    message is applied.
+    """
+
+    @property
+    def phase(self) -> str:
+        """starting, recovering, running, draining, stopped or failed."""
+
+    @property
+    def stopping(self) -> Stopping:
+        """Set when the orchestrator begins to stop: a worker's signal to finish and return."""
+
+    @property
+    def applied_seq(self) -> int:
+        """The seq of the last transition that is applied and can be read."""
+
+    @property
+    def durable_seq(self) -> int:
+        """The highest seq that is known to survive a power cut."""
+
+    async def add_knowledge(self, key: str, artifact: NumericVectorArtifact) -> Ack:
+        """Put `artifact` under `key`, replacing what is there."""
+
+    async def remove_knowledge(self, key: str) -> Ack:
+        """Remove `key`; the result is `missing` where it is not there."""
+
+    async def extend_knowledge(
+        self,
+        keys: Sequence[str],
+        matrix: NDArray[Any],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Ack:
+        """Put one artifact for each row of `matrix`, of shape (len(keys), n).
+
+        It is checked whole first. A large one is sent as several messages of about 1 MiB, each
+        atomic by itself; cancelled or failed in between, the earlier ones stay. Do not change
+        the arguments before it returns. The last `Ack` is returned.
+        """
+
+    async def add_task(self, task: Mapping[str, Any]) -> Ack:
+        """Record `task` (it is not executed) at the end of `task_history`."""
+
+    async def add_score(self, score: float) -> Ack:
+        """Record `score` at the end of `score_history`; infinities and NaN are kept."""
+
+    async def extend_scores(self, scores: Iterable[float]) -> Ack:
+        """Record many scores in order, as one transition."""
+
+    async def append_history(self, name: str, value: object) -> Ack:
+        """Append a value to the history `name`, which is made if it is not there."""
+
+    async def put_document(self, name: str, value: object, if_seq: int | None = None) -> Ack:
+        """Set a document; with `if_seq`, only if its last change has that seq (0: none is there).
+
+        The result is `conflict`, and nothing changed, where the condition does not hold.
+        """
+
+    async def remove_document(self, name: str) -> Ack:
+        """Remove a document; the result is `missing` where it is not there."""
+
+    async def set_history_maxlen(self, maxlen: int | None, name: str | None = None) -> Ack:
+        """Bound one history, or all of them and those made later; None is no bound."""
+
+    async def send(self, message: Mapping[str, Any] | Message) -> Ack:
+        """Send a message of the vocabulary: `{"type": "add_score", "score": 0.85}`."""
+
+    def send_nowait(self, message: Mapping[str, Any] | Message) -> Awaitable[Ack]:
+        """Send without waiting for room. Raises MailboxFullError; nothing changed then."""
+
+    def transaction(self) -> AbstractAsyncContextManager[TransactionBuilder]:
+        """Collect transitions and send them as one message when the block ends.
+
+        `async with orchestrator.transaction() as t: t.add_score(0.85); t.put_document("a", 1)`.
+        All or nothing, and never split. An exception in the block sends nothing; afterwards
+        `t.ack` is the answer (None where the block was empty).
+        """
+
+    async def checkpoint(self) -> int:
+        """Write a snapshot of all that is applied now; its seq, once it is durable.
+
+        Raises StorageError where it failed; nothing is lost then.
+        """
+
+    async def durable(self, seq: int) -> None:
+        """Wait until everything up to `seq` survives a power cut."""
+
+    async def get(self, key: str) -> NumericVectorArtifact | None:
+        """The artifact under `key`, or None."""
+
+    @overload
+    async def get_document(self, name: str, type: None = None) -> Any: ...
+    @overload
+    async def get_document(self, name: str, type: type[T]) -> T | None: ...
+    async def get_document(self, name: str, type: Any = None) -> Any:  # noqa: A002
+        """A copy of a document, as `type` if given, or None where there is none."""
+
+    async def history(self, name: str, last: int | None = None) -> list[Any]:
+        """A copy of the newest `last` items (None: all) of a history, oldest first."""
+
+    async def statistics(self) -> dict[str, Any]:
+        """The three sizes and `avg_score`, as `OmegaMetaOrchestrator.get_statistics`."""

@@ -1,0 +1,184 @@
+"""Recovery: the newest snapshot, then the journal after it, through the same `apply` as live.
+
+Everything here runs on the journal's thread, where nothing else has the state yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from penin.core import door
+from penin.core.snapshots import Envelope, decode_snapshot, encode_snapshot
+from penin.core.state import State
+from penin.core.transitions import decode_messages, transition_count
+from penin.errors import CorruptionError, FormatError, JournalGapError, PeninError
+from penin.runtime.clock import now_text
+from penin.runtime.store import JOURNAL_DIRECTORY, Store
+from penin.settings import Settings
+from penin.storage.commits import Commit, ForkedFrom
+from penin.storage.filesystem import FileSystem, OsFileSystem
+from penin.storage.journal import Journal, Repairs
+from penin.storage.reader import JournalReader
+from penin.storage.snapshots import FileSnapshotStore
+
+READ_TRIES_MAX: Final = 10
+"""How often a reader without the lock starts anew because a checkpoint took files from under it."""
+
+
+class RecoveryAbandonedError(PeninError):
+    """The stop came while recovering; nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__("recovery was abandoned")
+
+
+class Recovered(msgspec.Struct):
+    """A state that is open for writing, and how it came about."""
+
+    state: State
+    at: str
+    repairs: Repairs
+    snapshot_seq: int | None = None
+    first_replayed_seq: int | None = None
+    last_replayed_seq: int | None = None
+    original: Path | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there was nothing to load: no snapshot and no transition."""
+        return self.snapshot_seq is None and self.last_replayed_seq is None
+
+
+def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> Recovered:
+    """Bring the state back and open the journal for writing; the store is locked already.
+
+    When it returns, all of the state is durable and the next epoch is claimed. Nothing is written
+    before the reading is done, so that until then it can be abandoned (RecoveryAbandonedError).
+    Raises CorruptionError, FormatError, StorageFullError or another StorageError, OSError.
+    """
+    journal, snapshots = store.journal, store.snapshots
+    data = snapshots.latest()
+    envelope = Envelope()
+    if data is None:
+        recovered = Recovered(State(), now_text(), Repairs())
+    else:
+        state, envelope = decode_snapshot(data, snapshots.path)
+        recovered = Recovered(state, envelope.at or now_text(), Repairs(), snapshot_seq=state.seq)
+    if data is not None and envelope.store is None:
+        _convert(store, recovered, envelope, data)
+    elif data is None and journal.is_empty():
+        journal.create(str(uuid.uuid4()), seq=0, forked_from=None)
+    else:
+        _replay(journal, recovered, envelope, abandoned)
+    if abandoned():
+        raise RecoveryAbandonedError
+    snapshots.remove_leftovers()
+    journal.open(now_text(), epoch_seen=envelope.epoch or 0, store=envelope.store)
+    recovered.repairs = journal.repairs
+    _bound_histories(journal, recovered, settings)
+    return recovered
+
+
+def _replay(
+    journal: Journal, recovered: Recovered, envelope: Envelope, abandoned: Callable[[], bool]
+) -> None:
+    state = recovered.state
+    for commit in journal.read(state.seq, envelope.journal_hash):
+        if abandoned():
+            raise RecoveryAbandonedError
+        if recovered.first_replayed_seq is None:
+            recovered.first_replayed_seq = commit.first
+        apply_commit(state, commit)
+        recovered.last_replayed_seq = commit.seq
+        recovered.at = commit.at
+    if envelope.store is not None and journal.store != envelope.store:
+        raise FormatError(
+            "state.json", f"a snapshot of store {envelope.store} beside a journal of {journal.store}"
+        )
+
+
+def apply_commit(state: State, commit: Commit) -> None:
+    """Apply the messages of one commit that was read.
+
+    Raises CorruptionError where they are not messages of ours or do not fill its seqs: its hash
+    is right, so it was written like that.
+    """
+    try:
+        bodies = decode_messages(commit.messages)
+    except (msgspec.MsgspecError, PeninError) as error:
+        reason = f"the commit of seq {commit.first} to {commit.seq} holds no messages: {error}"
+        raise CorruptionError(JOURNAL_DIRECTORY, 0, reason) from error
+    if sum(map(transition_count, bodies)) != commit.seq - commit.first + 1:
+        reason = f"the commit of seq {commit.first} to {commit.seq} holds another number of them"
+        raise CorruptionError(JOURNAL_DIRECTORY, 0, reason)
+    for body in bodies:
+        state.apply(body, state.seq + 1)
+
+
+def _convert(store: Store, recovered: Recovered, envelope: Envelope, data: bytes) -> None:
+    """Make a store of a snapshot that was saved outside one; an interrupted try is done again."""
+    journal, snapshots = store.journal, store.snapshots
+    if not journal.is_empty() and journal.holds_transitions():
+        raise FormatError(
+            snapshots.path,
+            "a state saved outside a store lies beside a journal that holds transitions; "
+            "open it in a directory of its own",
+        )
+    recovered.original = snapshots.keep_original()
+    digest = hashlib.sha256(data).hexdigest()
+    store_id = str(uuid.uuid4())
+    seq = recovered.state.seq
+    journal.create(store_id, seq=seq, forked_from=ForkedFrom(store=None, seq=seq, hash=digest))
+    ours = Envelope(store_id, 0, recovered.at, journal.head_hash, envelope.schema_version)
+    snapshots.put(seq, 0, recovered.at, encode_snapshot(recovered.state.view(), ours))
+
+
+def _bound_histories(journal: Journal, recovered: Recovered, settings: Settings) -> None:
+    """Journal the bound that the settings ask for, where it is another than the stored one."""
+    state = recovered.state
+    if settings.history_maxlen is None or settings.history_maxlen == state.history_maxlen:
+        return
+    bound = door.set_history_maxlen(settings.history_maxlen)
+    recovered.at = now_text()
+    journal.append(state.seq + 1, state.seq + 1, recovered.at, [bound.raw])
+    state.apply(bound.body, state.seq + 1)
+
+
+def read_state(directory: Path, fs: FileSystem | None = None) -> State:
+    """The state as it is on disk now, without the lock, changing nothing, beside a live writer.
+
+    An incomplete last line is ignored. Raises FileNotFoundError where there is no store, and
+    CorruptionError or FormatError for what a crash does not explain.
+    """
+    files = OsFileSystem() if fs is None else fs
+    for attempt in range(READ_TRIES_MAX):
+        try:
+            return _read_once(directory, files)
+        except JournalGapError:
+            if attempt == READ_TRIES_MAX - 1:
+                raise
+    raise AssertionError  # the loop returns or raises
+
+
+def _read_once(directory: Path, fs: FileSystem) -> State:
+    snapshots = FileSnapshotStore(fs, directory)
+    journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
+    data = snapshots.latest()
+    no_journal = not fs.exists(directory / JOURNAL_DIRECTORY) or journal.is_empty()
+    if data is None:
+        if no_journal:
+            raise FileNotFoundError(2, "no store here", str(directory))
+        state, envelope = State(), Envelope()
+    else:
+        state, envelope = decode_snapshot(data, snapshots.path)
+        if envelope.store is None:
+            return state
+    for commit in journal.read(state.seq, envelope.journal_hash):
+        apply_commit(state, commit)
+    return state

@@ -1,0 +1,55 @@
+"""`penin.run`: workers in a process of their own, with signals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anyio
+
+from penin.logs import EventLog, embedded_logger
+from penin.runtime.open import check_platform
+from penin.runtime.store import store_at
+from penin.runtime.supervisor import Source, Supervisor
+from penin.runtime.workers import WorkerFunction, make_workers
+from penin.settings import Settings
+
+
+def run(
+    *workers: WorkerFunction,
+    dir: str | os.PathLike[str] = ".penin_omega",  # noqa: A002  # the word of the command line
+    settings: Settings | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    sources: Sequence[Source] = (),
+    log: EventLog | None = None,
+) -> None:
+    """Open the store, run the workers, and return when all is saved and the lock given up.
+
+    Each worker is an `async def worker(orchestrator)`, and gets those of `arguments` that it has
+    parameters for. It ends when SIGINT or SIGTERM comes, or when all workers and `sources` have
+    returned, if there are any. For the main thread of a process.
+
+    Raises UsageError (before anything is opened), WorkerGaveUpError, FinalCheckpointError, and
+    whatever opening or the journal raises. `log` is the log to write to; without one it is as in
+    `penin.open`.
+    """
+    made = make_workers(workers, arguments or {})
+    chosen = settings or Settings()
+
+    async def main() -> None:
+        check_platform(dir)
+        events = log if log is not None else embedded_logger()
+        supervisor = Supervisor(
+            store_at(dir, chosen),
+            chosen,
+            events,
+            workers=made,
+            sources=sources,
+            with_signals=True,
+        )
+        await supervisor.run()
+        if supervisor.failure is not None:
+            raise supervisor.failure
+
+    anyio.run(main)

@@ -1,0 +1,57 @@
+"""Signals: SIGINT and SIGTERM stop, a second one exits at once, SIGUSR1 asks for a checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.abc import TaskStatus
+
+from penin.logs import EventLog
+
+if TYPE_CHECKING:
+    from penin.runtime.supervisor import Supervisor
+
+SECOND_SIGNAL_AFTER_S: Final = 1.0
+"""A second signal counts from then on: a terminal and a supervisor often send the first twice."""
+_CHECKPOINT: Final = getattr(signal, "SIGUSR1", None)
+
+
+async def watch_signals(
+    supervisor: Supervisor,
+    log: EventLog,
+    exit_now: Callable[[int], object] = os._exit,
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve signals until cancelled; ready when `task_status` says so. Main thread only.
+
+    The second of SIGINT and SIGTERM, at least one second after the first, calls `exit_now` with
+    128 + its number: no snapshot is written, and the journal has everything.
+    """
+    loop = asyncio.get_running_loop()
+    first_s: float | None = None
+    watched = [signal.SIGINT, signal.SIGTERM, *([_CHECKPOINT] if _CHECKPOINT else [])]
+    with anyio.open_signal_receiver(*watched) as received:
+        task_status.started()
+        async for number in received:
+            name = signal.Signals(number).name
+            phase = supervisor.phase
+            if number == _CHECKPOINT:
+                taken = supervisor.request_checkpoint("signal")
+                action = "checkpoint" if taken else "none"
+                log.info("signal.received", signal=name, phase=phase, action=action)
+            elif first_s is None:
+                first_s = loop.time()
+                log.info("signal.received", signal=name, phase=phase, action="stop")
+                supervisor.stop(name)
+            elif loop.time() - first_s >= SECOND_SIGNAL_AFTER_S:
+                log.info("signal.received", signal=name, phase=phase, action="exit")
+                await asyncio.to_thread(log.close, 0.2)
+                exit_now(128 + number)
+            else:
+                log.info("signal.received", signal=name, phase=phase, action="none")

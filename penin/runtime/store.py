@@ -1,0 +1,79 @@
+"""The store that a supervisor runs on: lock, journal and snapshots, on disk or in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from penin.settings import Settings
+from penin.storage.filesystem import FileSystem, OsFileSystem
+from penin.storage.journal import FileJournal, Journal
+from penin.storage.lock import StoreLock
+from penin.storage.memory import MemoryJournal, MemorySnapshotStore
+from penin.storage.snapshots import FileSnapshotStore, SnapshotStore
+
+MEMORY: Final = ":memory:"
+JOURNAL_DIRECTORY: Final = "journal"
+
+
+class Store:
+    """The two ports and the lock of one store. Nothing is touched before `prepare`."""
+
+    def __init__(
+        self,
+        directory: Path | None,
+        journal: Journal,
+        snapshots: SnapshotStore,
+        lock: StoreLock | None,
+        fs: FileSystem | None,
+    ) -> None:
+        self.directory = directory
+        self.journal = journal
+        self.snapshots = snapshots
+        self._lock = lock
+        self._fs = fs
+
+    @property
+    def name(self) -> str:
+        """The absolute path of the store, or `:memory:`."""
+        return MEMORY if self.directory is None else str(self.directory)
+
+    def prepare(self, wait_s: float, sleep: Callable[[float], None]) -> None:
+        """Make the directories and take the lock, waiting for it with `sleep` for `wait_s`.
+
+        Raises LockedError, OSError, and whatever `sleep` raises to end the waiting.
+        """
+        if self._fs is not None and self.directory is not None and self._lock is not None:
+            self._fs.make_directory(self.directory)
+            self._lock.acquire(wait_s, sleep=sleep)
+            self._fs.make_directory(self.directory / JOURNAL_DIRECTORY)
+
+    def release(self) -> None:
+        """Close the journal and give up the lock; the last thing that is done with a store."""
+        try:
+            self.journal.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+
+def store_at(
+    directory: str | os.PathLike[str], settings: Settings, fs: FileSystem | None = None
+) -> Store:
+    """The store in a directory, which need not exist, or in memory (`:memory:`).
+
+    `fs` is the file system; tests give one that crashes.
+    """
+    if os.fspath(directory) == MEMORY:
+        return Store(None, MemoryJournal(), MemorySnapshotStore(), None, None)
+    path = Path(os.path.realpath(directory)) if fs is None else Path(directory)
+    files = OsFileSystem() if fs is None else fs
+    return Store(
+        path,
+        FileJournal(files, path / JOURNAL_DIRECTORY, fsync=settings.fsync),
+        FileSnapshotStore(files, path),
+        StoreLock(files, path),
+        files,
+    )

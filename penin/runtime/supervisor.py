@@ -1,0 +1,396 @@
+"""The supervisor: starts, watches and stops everything that belongs to one open store.
+
+Phases: starting (the lock), recovering, running, draining, and at the end stopped or failed. One
+anyio task group, held by a task of its own, so that who opens a store need not be who closes it,
+and so that nothing in here ever cancels the host.
+
+The way down, whoever asks for it: `stopping` is set; sources (stdin, …) end; workers have
+`stop_grace_s`, then are cancelled and have `cancel_grace_s`; the mailbox is closed and drained;
+the last checkpoint is written; the journal's thread gives up the lock after its last write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+from anyio.abc import TaskGroup
+
+from penin.errors import (
+    ClosedError,
+    CorruptionError,
+    JournalFailedError,
+    PeninError,
+    WorkerGaveUpError,
+)
+from penin.logs import EventLog
+from penin.runtime.actor import Actor
+from penin.runtime.checkpointer import Checkpointer
+from penin.runtime.mailbox import Mailbox
+from penin.runtime.orchestrator import EmbeddedOrchestrator
+from penin.runtime.recovery import Recovered, RecoveryAbandonedError, recover
+from penin.runtime.signals import watch_signals
+from penin.runtime.storage_thread import StorageThread
+from penin.settings import Settings
+from penin.storage.filesystem import storage_error
+
+if TYPE_CHECKING:
+    from penin.runtime.protocol import AsyncOrchestrator
+    from penin.runtime.store import Store
+    from penin.runtime.workers import Worker
+
+Phase = Literal["starting", "recovering", "running", "draining", "stopped", "failed"]
+Source = Callable[["AsyncOrchestrator"], Awaitable[object]]
+
+
+class Supervisor:
+    """One store from the lock to its release. `run` is its one task; all else is called beside it.
+
+    `started` is set when the store is running or will not be; `failure` says why it is not, or
+    what ended it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        log: EventLog,
+        *,
+        workers: Sequence[Worker] = (),
+        sources: Sequence[Source] = (),
+        with_signals: bool = False,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop_reason = ""
+        self._is_released = False
+        self.phase: Phase = "starting"
+        self.started = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.failure: BaseException | None = None
+        self.store = store
+        self.settings = settings
+        self.log = log
+        self.mailbox = Mailbox(settings.mailbox_messages_max, settings.mailbox_bytes_max)
+        self.orchestrator: EmbeddedOrchestrator | None = None
+        self.actor: Actor | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._workers = workers
+        self._sources = sources
+        self._with_signals = with_signals
+        self._scope = anyio.CancelScope()
+        self._source_scope = anyio.CancelScope()
+        self._actor_ended = asyncio.Event()
+        self._workers_ended = asyncio.Event()
+        self._checkpointer_ended = asyncio.Event()
+
+    # -- what others ask of it ----------------------------------------------------------------
+
+    def stop(self, reason: str) -> None:
+        """Begin the way down, from any phase. Calling it again is harmless."""
+        if not self.stopping.is_set():
+            self._stop_reason = reason
+            self.stopping.set()
+
+    def request_checkpoint(self, reason: str) -> asyncio.Future[int] | None:
+        """A checkpoint of what is applied now; None where there is nothing to write yet."""
+        if self._checkpointer is None:
+            return None
+        answer = self._checkpointer.request(reason)
+        # Who asked by a signal does not wait; the log has the outcome.
+        answer.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return answer
+
+    def fail(self, error: BaseException) -> None:
+        """End everything because of `error`; the first one counts."""
+        if self.failure is None:
+            self.failure = error
+        if isinstance(error, PeninError):
+            self.mailbox.close(error)
+            if self.actor is not None:
+                self.actor.failure = self.actor.failure or error
+        self._enter("failed")
+        self.stop("failed")
+        self._scope.cancel()
+
+    # -- the task -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Hold the store until it is stopped. Never raises but CancelledError; see `failure`.
+
+        Cancelled from outside, it leaves what is under way to the threads, which finish it and
+        give up the lock; nothing acknowledged is lost.
+        """
+        self._journal_thread = StorageThread("penin-journal", self._tick)
+        self._snapshot_thread = StorageThread("penin-snapshots")
+        try:
+            async with anyio.create_task_group() as group:
+                self._scope = group.cancel_scope
+                if self._with_signals:
+                    await group.start(watch_signals, self, self.log)
+                await self._guarded(self._live, group)
+                group.cancel_scope.cancel()
+        finally:
+            self.mailbox.refuse_all(self._refusal())
+            if self._checkpointer is not None:
+                self._checkpointer.abort()
+            self._snapshot_thread.close(_nothing)
+            released = self._journal_thread.close(self._release)
+            released.add_done_callback(lambda future: future.cancelled() or future.exception())
+            try:
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait({released})
+                self._note_release(released)
+            finally:
+                self.stopping.set()
+                self._enter("failed" if self.failure is not None else "stopped")
+                self.started.set()
+                self.ended.set()
+
+    async def _guarded(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Call it; an exception out of it ends everything and is kept instead of raised."""
+        try:
+            await function(*args)
+        except Exception as error:  # noqa: BLE001  # kept in `failure`
+            self.fail(error)
+
+    async def _live(self, group: TaskGroup) -> None:
+        recovered = await self._recover()
+        if recovered is None:
+            return
+        self._build(recovered)
+        group.start_soon(self._guarded, self._run_actor)
+        group.start_soon(self._guarded, self._run_checkpointer)
+        self.mailbox.open()
+        self._enter("running")
+        self.started.set()
+        group.start_soon(self._guarded, self._run_work)
+        await self.stopping.wait()
+        await self._wind_down()
+
+    async def _recover(self) -> Recovered | None:
+        """The recovered state, or None where a stop came first. Raises what `recover` raises."""
+        store, log = self.store, self.log
+        begun_s = time.monotonic()
+        try:
+            await self._journal_thread.call(
+                store.prepare, self.settings.lock_wait_s, self._sleep_unless_stopping
+            )
+            self._enter("recovering")
+            log.info("recovery.started", dir=store.name)
+            recovered = await self._journal_thread.call(
+                recover, store, self.settings, self.stopping.is_set
+            )
+        except RecoveryAbandonedError:
+            seconds = round(time.monotonic() - begun_s, 6)
+            log.info("recovery.abandoned", signal=self._stop_reason, seconds=seconds)
+            return None
+        except OSError as error:
+            failure = storage_error(error.filename or store.name, error)
+            log.error("recovery.failed", cause=str(failure))
+            raise failure from error
+        except PeninError as error:
+            fields: dict[str, object] = {}
+            if isinstance(error, CorruptionError):
+                fields = {"path": str(error.path), "position": error.position}
+            log.error("recovery.failed", cause=str(error), **fields)
+            raise
+        self._log_recovered(recovered, time.monotonic() - begun_s)
+        return recovered
+
+    def _log_recovered(self, recovered: Recovered, seconds: float) -> None:
+        store, log, state = self.store, self.log, recovered.state
+        if recovered.original is not None:
+            log.info(
+                "store.converted", dir=store.name, original=str(recovered.original), seq=state.seq
+            )
+        optional: dict[str, object] = {
+            "snapshot_seq": recovered.snapshot_seq,
+            "first_replayed_seq": recovered.first_replayed_seq,
+            "last_replayed_seq": recovered.last_replayed_seq,
+        }
+        repairs = recovered.repairs
+        if repairs.torn is not None:
+            optional["cut_bytes"] = len(repairs.torn)
+            optional["set_aside"] = str(repairs.torn_path)
+        if repairs.rewritten_bytes:
+            optional["rewritten_bytes"] = repairs.rewritten_bytes
+        log.info(
+            "recovery.finished",
+            loaded="no previous state" if recovered.is_new else "previous state",
+            seconds=round(seconds, 6),
+            knowledge_base_size=len(state.knowledge_base),
+            task_history_size=len(state.task_history),
+            score_history_size=len(state.score_history),
+            **{name: value for name, value in optional.items() if value is not None},
+        )
+        log.info(
+            "store.opened",
+            dir=store.name,
+            store=store.journal.store,
+            epoch=store.journal.epoch,
+            seq=state.seq,
+            fsync=self.settings.fsync,
+        )
+
+    def _build(self, recovered: Recovered) -> None:
+        self.actor = Actor(
+            recovered.state,
+            self.mailbox,
+            self.store.journal,
+            self._journal_thread,
+            self.settings,
+            self.log,
+            recovered.at,
+        )
+        self._checkpointer = Checkpointer(
+            self.store,
+            self.actor,
+            self._journal_thread,
+            self._snapshot_thread,
+            self.settings,
+            self.log,
+            recovered.snapshot_seq or 0,
+        )
+        self.orchestrator = EmbeddedOrchestrator(self, self.actor, recovered.state)
+
+    # -- children -----------------------------------------------------------------------------
+
+    async def _run_actor(self) -> None:
+        assert self.actor is not None
+        try:
+            await self.actor.run()
+        finally:
+            self._actor_ended.set()
+
+    async def _run_checkpointer(self) -> None:
+        assert self._checkpointer is not None
+        try:
+            await self._checkpointer.run()
+        finally:
+            self._checkpointer_ended.set()
+
+    async def _run_work(self) -> None:
+        """Workers and sources; when there were any and all have ended, everything stops."""
+        if not self._workers and not self._sources:
+            self._workers_ended.set()
+            return
+        async with anyio.create_task_group() as group:
+            for worker in self._workers:
+                group.start_soon(self._guarded, self._run_worker, worker)
+            with self._source_scope:
+                async with anyio.create_task_group() as sources:
+                    for source in self._sources:
+                        sources.start_soon(self._guarded, self._run_source, source)
+        self._workers_ended.set()
+        self.stop("all workers have returned")
+
+    async def _run_worker(self, worker: Worker) -> None:
+        assert self.orchestrator is not None
+        try:
+            await worker.run(self.orchestrator, self.stopping, self.settings, self.log)
+        except WorkerGaveUpError as error:
+            # A clean way down: what is in the mailbox is drained and a checkpoint written.
+            self.failure = self.failure or error
+            self.stop(str(error))
+
+    async def _run_source(self, source: Source) -> None:
+        assert self.orchestrator is not None
+        await source(self.orchestrator)
+
+    # -- the way down -------------------------------------------------------------------------
+
+    async def _wind_down(self) -> None:
+        assert self._checkpointer is not None
+        self._enter("draining", self._stop_reason)
+        self._source_scope.cancel()
+        await self._end_workers()
+        self.mailbox.close(ClosedError("the orchestrator is closing"))
+        await self._actor_ended.wait()
+        self._checkpointer.finish()
+        await self._checkpointer_ended.wait()
+
+    async def _end_workers(self) -> None:
+        if await _within(self.settings.stop_grace_s, self._workers_ended):
+            return
+        for worker in self._workers:
+            if worker.cancel():
+                self.log.warning(
+                    "worker.cancelled", worker=worker.name, grace_s=self.settings.stop_grace_s
+                )
+        await _within(self.settings.cancel_grace_s, self._workers_ended)
+
+    def _refusal(self) -> PeninError:
+        if isinstance(self.failure, PeninError) and not isinstance(self.failure, WorkerGaveUpError):
+            return self.failure
+        return ClosedError("the orchestrator is closed")
+
+    def _note_release(self, released: asyncio.Future[None]) -> None:
+        error = released.exception()
+        if error is not None and self.failure is None:
+            self.failure = error
+        if self.actor is not None:
+            self.log.info(
+                "store.closed",
+                dir=self.store.name,
+                seq=self.actor.state.seq,
+                durable_seq=self.store.journal.durable_seq,
+            )
+
+    def _enter(self, phase: Phase, reason: str | None = None) -> None:
+        if phase == self.phase or self.phase in {"failed", "stopped"}:
+            return
+        fields = {} if reason is None else {"reason": reason}
+        self.log.info("supervisor.phase", phase=phase, previous=self.phase, **fields)
+        self.phase = phase
+
+    # -- on the journal's thread --------------------------------------------------------------
+
+    def _tick(self) -> float | None:
+        """Sync what `everysec` left unsynced for a second; how long until the next is due."""
+        if self.actor is None or self._is_released:
+            return None
+        journal = self.store.journal
+        try:
+            due_s = journal.sync_due_s()
+            if due_s is not None and due_s <= 0:
+                journal.sync()
+                self._from_thread(self._note_durable, journal.durable_seq)
+                due_s = journal.sync_due_s()
+        except JournalFailedError as error:
+            self._from_thread(self.fail, error)
+            return None
+        return due_s
+
+    def _note_durable(self, seq: int) -> None:
+        if self.actor is not None:
+            self.actor.note_durable(seq)
+
+    def _from_thread(self, function: Callable[..., object], *args: object) -> None:
+        self._loop.call_soon_threadsafe(function, *args)
+
+    def _sleep_unless_stopping(self, seconds: float) -> None:
+        if self.stopping.is_set():
+            raise RecoveryAbandonedError
+        time.sleep(seconds)
+
+    def _release(self) -> None:
+        # A snapshot that an earlier owner of the store puts in place after the lock went on to
+        # the next one would undo what that one wrote: the lock is the last thing to go.
+        self._snapshot_thread.join()
+        self._is_released = True
+        self.store.release()
+
+
+def _nothing() -> None:
+    """The last call of the snapshots' thread."""
+
+
+async def _within(seconds: float, event: asyncio.Event) -> bool:
+    """Wait for an event for so long; whether it came."""
+    with anyio.move_on_after(seconds):
+        await event.wait()
+    return event.is_set()

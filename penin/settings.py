@@ -1,0 +1,68 @@
+"""`Settings`: what the owner of a store can choose. Each is also an option and `PENIN_…`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
+
+from penin.errors import RefusedTypeError, RefusedValueError
+
+Fsync = Literal["always", "everysec"]
+
+_CAN_BE_ZERO: Final = frozenset({"lock_wait_s", "stop_grace_s", "cancel_grace_s"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of an open store; none of them has any effect on what a replay gives.
+
+    Raises RefusedTypeError or RefusedValueError, naming the setting.
+
+    history_maxlen: the bound of every history; None keeps the stored one (1000 in a new store).
+    fsync: when a message is acknowledged: `always` after fdatasync returned, `everysec` once it
+        is written to the kernel, with a sync every second.
+    mailbox_messages_max, mailbox_bytes_max: the mailbox is full at either.
+    batch_messages_max, batch_bytes_max: a commit takes no further message at either.
+    checkpoint_interval_s: the time between checkpoints; one is skipped when nothing changed.
+    checkpoint_transitions_max: a checkpoint is due after so many transitions, too.
+    stop_grace_s: how long workers have from `stopping` until they are cancelled.
+    cancel_grace_s: how long their clean-up may take after that.
+    lock_wait_s: how long to wait for a store that another process has open.
+    worker_failures_max, worker_failures_within_s: a worker that fails so often within that time
+        gives up, which stops the process.
+    worker_backoff_min_s, worker_backoff_max_s: the pause before a worker is started again; it
+        doubles from the one to the other and varies at random by half.
+    """
+
+    history_maxlen: int | None = None
+    fsync: Fsync = "always"
+    mailbox_messages_max: int = 10_000
+    mailbox_bytes_max: int = 64 * 2**20
+    batch_messages_max: int = 1024
+    batch_bytes_max: int = 2**20
+    checkpoint_interval_s: float = 60.0
+    checkpoint_transitions_max: int = 100_000
+    stop_grace_s: float = 10.0
+    cancel_grace_s: float = 5.0
+    lock_wait_s: float = 1.0
+    worker_failures_max: int = 5
+    worker_failures_within_s: float = 300.0
+    worker_backoff_min_s: float = 0.5
+    worker_backoff_max_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.fsync not in {"always", "everysec"}:
+            raise RefusedValueError("fsync", f"{self.fsync!r} is neither always nor everysec")
+        for field in fields(self):
+            if field.name != "fsync":
+                self._check_number(field.name, getattr(self, field.name))
+
+    def _check_number(self, name: str, number: Any) -> None:
+        if number is None and name == "history_maxlen":
+            return
+        kinds = (int, float) if name.endswith("_s") else (int,)
+        if isinstance(number, bool) or not isinstance(number, kinds):
+            raise RefusedTypeError(name, f"{number!r} is not {' or '.join(k.__name__ for k in kinds)}")
+        least = 0 if name in _CAN_BE_ZERO or name.endswith("_s") else 1
+        if not number >= least or (number == 0 and name.endswith("_s") and name not in _CAN_BE_ZERO):
+            raise RefusedValueError(name, f"{number} is too small")

@@ -1,0 +1,397 @@
+"""The journal: the port, and its implementation on files.
+
+Rules of `FileJournal`, beside those of `penin.storage.append_file`, which it stops with:
+
+1. One append is one write, and with `fsync="always"` one sync. It returns when the condition of
+   the acknowledgement holds: synced (`always`), or in the kernel (`everysec`).
+2. A new file is begun only when the one before it is synced whole. Nothing goes into it before its
+   header and its name are durable. If it cannot be made, the one before goes on.
+3. Opening repairs before it takes anything (`penin.storage.repair`), and what was read is durable
+   before the next epoch is claimed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from penin.errors import RotationError, StorageError, StorageFullError
+from penin.storage.append_file import AppendFile
+from penin.storage.commits import (
+    ZERO_HASH,
+    Commit,
+    ForkedFrom,
+    Header,
+    Position,
+    encode_commit,
+    encode_header,
+    parse_line,
+)
+from penin.storage.filesystem import FileSystem, storage_error, write_all
+from penin.storage.reader import JournalEnd, JournalFile, JournalReader, journal_path
+from penin.storage.repair import Repairs, repair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from penin.storage.tail import Torn
+
+Fsync = Literal["always", "everysec"]
+
+# With `everysec`, an append finds nothing unsynced that is older than this, or syncs first.
+SYNC_INTERVAL_S: Final = 1.0
+
+
+class Journal(Protocol):
+    """The port: an append-only chain of commits with one writer.
+
+    In use: `create` for a new store, else `read` to its end; then `open`; then `append`, `sync`,
+    `rotate` and `trim`, one at a time, from one thread; then `close`.
+    """
+
+    @property
+    def store(self) -> str:
+        """The id of the store, once read or created."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that `open` claimed; before that, of the last line read."""
+
+    @property
+    def first_seq(self) -> int:
+        """The seq that the oldest kept part begins with."""
+
+    @property
+    def last_seq(self) -> int:
+        """The seq of the last transition."""
+
+    @property
+    def durable_seq(self) -> int:
+        """The highest seq known to survive a power cut."""
+
+    @property
+    def head_hash(self) -> str:
+        """The hash of the last line."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all that is kept."""
+
+    @property
+    def tail(self) -> Torn | None:
+        """The torn tail that the last reading stopped at."""
+
+    @property
+    def repairs(self) -> Repairs:
+        """What `open` had to repair."""
+
+    def is_empty(self) -> bool:
+        """Tell whether no journal was made yet."""
+
+    def holds_transitions(self) -> bool:
+        """Tell whether there is any transition in it."""
+
+    def create(self, store: str, *, seq: int, forked_from: ForkedFrom | None) -> None:
+        """Make the journal of a new store that begins after `seq`; durable on return.
+
+        A journal without a transition is replaced. Raises `StorageError` if there is one.
+        """
+
+    def read(self, after_seq: int, anchor_hash: str | None = None) -> Iterator[Commit]:
+        """Yield, in order, the commits with transitions after `after_seq`."""
+
+    def open(self, at: str, *, epoch_seen: int = 0, store: str | None = None) -> None:
+        """Claim the next epoch, beyond `epoch_seen` too; durable on return.
+
+        What was read is durable then. `at` is the time of the opening.
+        """
+
+    def append(self, first: int, seq: int, at: str, messages: Sequence[bytes]) -> None:
+        """Store the transitions `first` to `seq` as one commit; return when `fsync` is met.
+
+        `messages` are encoded JSON values without newlines. Raises `StorageFullError` (certainly
+        not stored; later appends are taken again) or `JournalFailedError` (unknown; for good).
+        """
+
+    def sync(self) -> None:
+        """Make everything appended so far durable. Raises `JournalFailedError`, for good."""
+
+    def sync_due_s(self) -> float | None:
+        """Return in how many seconds a sync is due; None if nothing waits for one."""
+
+    def rotate(self) -> None:
+        """Sync, and let what follows go to a new file, so that `trim` can retire the old one.
+
+        Raises `JournalFailedError` if the sync fails, and `RotationError` if the new file cannot
+        be made; then everything goes on as it was.
+        """
+
+    def trim(self, upto_seq: int) -> None:
+        """Retire what lies wholly at or before `upto_seq`. Raises `StorageError`."""
+
+    def close(self) -> None:
+        """Sync what is unsynced and let go. Raises `JournalFailedError` if that sync fails."""
+
+
+class FileJournal:
+    """The journal in the files of one directory (absolute, without symlinks in it)."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        directory: Path,
+        *,
+        fsync: Fsync,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._fsync = fsync
+        self._clock = clock
+        self._reader = JournalReader(fs, directory)
+        self._older: list[tuple[JournalFile, int]] = []  # with their sizes in bytes
+        self._newest: JournalFile | None = None
+        self._file: AppendFile | None = None
+        self._header: Header | None = None
+        self._position: Position | None = None
+        self._durable_seq = 0
+        self._unsynced_since = 0.0  # by the clock; counts only while something is unsynced
+        self._leftover: Path | None = None  # a file begun in vain that could not be removed
+        self._repairs = Repairs()
+
+    # -- what it is -----------------------------------------------------------------------------
+
+    @property
+    def store(self) -> str:
+        header = self._header if self._header is not None else self._read_end.header
+        assert header is not None, "nothing tells whose journal it is"
+        return header.store
+
+    @property
+    def epoch(self) -> int:
+        return self._end.epoch
+
+    @property
+    def first_seq(self) -> int:
+        if self._newest is None:
+            return self._read_end.files[0].first
+        return self._older[0][0].first if self._older else self._newest.first
+
+    @property
+    def last_seq(self) -> int:
+        return self._end.seq
+
+    @property
+    def durable_seq(self) -> int:
+        return self._durable_seq
+
+    @property
+    def head_hash(self) -> str:
+        return self._end.hash
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(size for _, size in self._older) + self._end.offset
+
+    @property
+    def tail(self) -> Torn | None:
+        return None if self._reader.end is None else self._reader.end.tail
+
+    @property
+    def repairs(self) -> Repairs:
+        return self._repairs
+
+    # -- reading and opening --------------------------------------------------------------------
+
+    def is_empty(self) -> bool:
+        return self._reader.is_empty()
+
+    def holds_transitions(self) -> bool:
+        return self._reader.holds_transitions()
+
+    def read(self, after_seq: int, anchor_hash: str | None = None) -> Iterator[Commit]:
+        return self._reader.read(after_seq, anchor_hash)
+
+    def create(self, store: str, *, seq: int, forked_from: ForkedFrom | None) -> None:
+        if self.holds_transitions():
+            raise StorageError(self._directory, "the journal holds transitions; it is not replaced")
+        file = JournalFile(seq + 1, journal_path(self._directory, seq + 1))
+        prev = ZERO_HASH if forked_from is None else forked_from.hash
+        # Epoch 0: it was never opened. The first opening claims epoch 1.
+        line, _ = encode_header(
+            store=store, epoch=0, first=file.first, forked_from=forked_from, prev=prev
+        )
+        try:
+            self._fs.make_directory(self._directory)
+            for old in self._reader.files():
+                self._fs.unlink(old.path)
+            self._fs.sync_directory(self._directory)
+            self._begin(file, line).close()
+        except OSError as error:
+            raise storage_error(file.path, error) from error
+        self._reader.read_to_end(seq)
+
+    def open(self, at: str, *, epoch_seen: int = 0, store: str | None = None) -> None:
+        """Repair what `read` found, make all of it durable, and claim the next epoch.
+
+        Comes after `create`, or after `read` was exhausted. `store` is needed only where the sole
+        file has no valid header any more. Raises `StorageError` (`StorageFullError` where there is
+        no room, `CorruptionError`, `JournalFailedError`): nothing that was read is lost, and the
+        way on is to begin anew with another `FileJournal`.
+        """
+        end = self._read_end
+        assert self._file is None, "open already"
+        self._newest = end.files[-1]
+        epoch = max(end.position.epoch, epoch_seen)
+        try:
+            self._older = [(file, self._reader.file_size(file)) for file in end.files[:-1]]
+            repaired = repair(self._fs, end, epoch=epoch, store=store)
+        except OSError as error:
+            raise storage_error(self._newest.path, error) from error
+        self._header, self._position = repaired.header, repaired.position
+        self._repairs = repaired.repairs
+        self._durable_seq = self.last_seq
+        self._file = AppendFile(self._fs, self._newest.path, repaired.fd, self._end.offset)
+        try:
+            self._append(self.last_seq + 1, self.last_seq, epoch + 1, at, ())
+            self.sync()
+        except BaseException:
+            self._file.close()
+            raise
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def append(self, first: int, seq: int, at: str, messages: Sequence[bytes]) -> None:
+        self._open_file.check()
+        if not self.last_seq + 1 == first <= seq:
+            raise ValueError(f"transitions {first} to {seq} do not follow {self.last_seq}")
+        due_s = self.sync_due_s()
+        if due_s is not None and due_s <= 0:
+            self.sync()
+        self._append(first, seq, self.epoch, at, messages)
+        if self._fsync == "always":
+            self.sync()
+
+    def sync(self) -> None:
+        self._open_file.sync()
+        self._durable_seq = self.last_seq
+
+    def sync_due_s(self) -> float | None:
+        if not self._open_file.unsynced:
+            return None
+        return max(0.0, self._unsynced_since + SYNC_INTERVAL_S - self._clock())
+
+    def rotate(self) -> None:
+        self.sync()
+        header, newest = self._header, self._newest
+        assert header is not None
+        assert newest is not None
+        first = self.last_seq + 1
+        if newest.first == first:
+            return
+        file = JournalFile(first, journal_path(self._directory, first))
+        line, _ = encode_header(
+            store=header.store,
+            epoch=self.epoch,
+            first=first,
+            forked_from=header.forked_from,
+            prev=self.head_hash,
+        )
+        try:
+            self._remove_leftover()
+            begun = self._begin(file, line)
+        except OSError as error:
+            reason = f"it could not be made, the file before goes on: {error.strerror or error}"
+            raise RotationError(file.path, reason) from error
+        self._open_file.close()
+        self._older.append((newest, self._end.offset))
+        self._newest, self._file = file, begun
+        start = Position(self.last_seq, self.epoch, self.head_hash, 0)
+        self._position = start.after(line, parse_line(line))
+
+    def trim(self, upto_seq: int) -> None:
+        """Delete, oldest first, the files that lie wholly at or before `upto_seq`; durably.
+
+        The newest file is never deleted. Raises `StorageError`; what was deleted until then stays
+        deleted. Raises `JournalFailedError` and deletes nothing if the journal has failed.
+        """
+        self._open_file.check()
+        assert self._newest is not None
+        nexts = [file.first for file, _ in self._older[1:]] + [self._newest.first]
+        retired = sum(first <= upto_seq + 1 for first in nexts) if self._older else 0
+        try:
+            for _ in range(retired):
+                with contextlib.suppress(FileNotFoundError):
+                    self._fs.unlink(self._older[0][0].path)
+                del self._older[0]
+            if retired:
+                self._fs.sync_directory(self._directory)
+        except OSError as error:
+            raise storage_error(self._directory, error) from error
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    # -- how ------------------------------------------------------------------------------------
+
+    @property
+    def _read_end(self) -> JournalEnd:
+        assert self._reader.end is not None, "read it to the end first"
+        return self._reader.end
+
+    @property
+    def _end(self) -> Position:
+        return self._read_end.position if self._position is None else self._position
+
+    @property
+    def _open_file(self) -> AppendFile:
+        assert self._file is not None, "open it first"
+        return self._file
+
+    def _append(self, first: int, seq: int, epoch: int, at: str, messages: Sequence[bytes]) -> None:
+        """Write one commit; on return it is in the kernel and counts as unsynced."""
+        file = self._open_file
+        line, digest = encode_commit(
+            epoch=epoch,
+            first=first,
+            seq=seq,
+            synced=self._durable_seq,
+            at=at,
+            messages=messages,
+            prev=self.head_hash,
+        )
+        if not file.unsynced:
+            self._unsynced_since = self._clock()
+        try:
+            file.append(line)
+        except StorageFullError:
+            self._durable_seq = self.last_seq  # the file was synced where it was cut back
+            raise
+        self._position = Position(seq, epoch, digest, file.size)
+
+    def _begin(self, file: JournalFile, header: bytes) -> AppendFile:
+        """Make a journal file; header and name are durable on return. Raises `OSError`."""
+        fd = self._fs.open_write(file.path, exclusive=True)
+        try:
+            write_all(self._fs, fd, header, 0)
+            self._fs.sync_file(fd)
+            self._fs.sync_directory(self._directory)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._fs.close(fd)
+            self._leftover = file.path
+            with contextlib.suppress(OSError):
+                self._remove_leftover()
+            raise
+        return AppendFile(self._fs, file.path, fd, len(header))
+
+    def _remove_leftover(self) -> None:
+        """Remove a file that was begun in vain: no other may be begun while it is there."""
+        if self._leftover is not None:
+            if self._fs.exists(self._leftover):
+                self._fs.unlink(self._leftover)
+            self._fs.sync_directory(self._directory)
+            self._leftover = None

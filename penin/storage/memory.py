@@ -1,0 +1,221 @@
+"""The store that is gone with the process: both ports, in memory.
+
+The lines are those of the files, with the same chain, so that snapshots name the same hashes. The
+objects go on living after `close`, and can be read and opened again.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penin.errors import JournalGapError, StorageError
+from penin.storage.commits import (
+    ZERO_HASH,
+    Commit,
+    ForkedFrom,
+    Header,
+    Position,
+    encode_commit,
+    encode_header,
+    is_anchor,
+    parse_line,
+)
+from penin.storage.repair import Repairs
+from penin.storage.snapshots import CHECKPOINTS_KEPT_MIN, CheckpointFile, checkpoint_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from penin.storage.tail import Torn
+
+MEMORY_PATH: Final = Path(":memory:")
+
+
+class _Part(msgspec.Struct):
+    """What would be one file: its header, the commits after it, and their size in bytes."""
+
+    header: Header
+    size: int
+    commits: list[Commit] = []
+
+
+class MemoryJournal:
+    """The `Journal` port in memory. What was appended is as durable as it will ever be."""
+
+    def __init__(self) -> None:
+        self._parts: list[_Part] = []
+        self._position = Position(0, 0, ZERO_HASH, 0)
+        self._is_open = False
+
+    @property
+    def store(self) -> str:
+        return self._parts[-1].header.store
+
+    @property
+    def epoch(self) -> int:
+        return self._position.epoch
+
+    @property
+    def first_seq(self) -> int:
+        return self._parts[0].header.first
+
+    @property
+    def last_seq(self) -> int:
+        return self._position.seq
+
+    @property
+    def durable_seq(self) -> int:
+        return self._position.seq
+
+    @property
+    def head_hash(self) -> str:
+        return self._position.hash
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.size for part in self._parts)
+
+    @property
+    def tail(self) -> Torn | None:
+        return None
+
+    @property
+    def repairs(self) -> Repairs:
+        return Repairs()
+
+    def is_empty(self) -> bool:
+        return not self._parts
+
+    def holds_transitions(self) -> bool:
+        return any(commit.seq >= commit.first for part in self._parts for commit in part.commits)
+
+    def create(self, store: str, *, seq: int, forked_from: ForkedFrom | None) -> None:
+        if self.holds_transitions():
+            raise StorageError(MEMORY_PATH, "the journal holds transitions; it is not replaced")
+        prev = ZERO_HASH if forked_from is None else forked_from.hash
+        self._parts.clear()
+        self._begin(Position(seq, 0, prev, 0), store, forked_from)
+
+    def read(self, after_seq: int, anchor_hash: str | None = None) -> Iterator[Commit]:
+        start = sum(part.header.first <= after_seq + 1 for part in self._parts) - 1
+        parts = self._parts[max(start, 0) :]
+        lines: list[Header | Commit] = []
+        for part in parts:
+            lines += [part.header, *part.commits]
+        if start < 0 or not (
+            anchor_hash is None or any(is_anchor(line, after_seq, anchor_hash) for line in lines)
+        ):
+            raise JournalGapError(MEMORY_PATH, 0, f"nothing continues the snapshot at {after_seq}")
+        for line in lines:
+            if isinstance(line, Commit) and line.seq > after_seq and line.seq >= line.first:
+                yield line
+
+    def open(self, at: str, *, epoch_seen: int = 0, store: str | None = None) -> None:
+        del store  # for a journal whose header can be lost
+        assert self._parts, "create it first"
+        assert not self._is_open, "open already"
+        self._is_open = True
+        self._append(self.last_seq, max(self.epoch, epoch_seen) + 1, at, ())
+
+    def append(self, first: int, seq: int, at: str, messages: Sequence[bytes]) -> None:
+        if not self.last_seq + 1 == first <= seq:
+            raise ValueError(f"transitions {first} to {seq} do not follow {self.last_seq}")
+        self._append(seq, self.epoch, at, messages)
+
+    def sync(self) -> None:
+        assert self._is_open, "open it first"
+
+    def sync_due_s(self) -> float | None:
+        return None
+
+    def rotate(self) -> None:
+        self.sync()
+        header = self._parts[-1].header
+        if header.first <= self.last_seq:
+            self._begin(self._position, header.store, header.forked_from)
+
+    def trim(self, upto_seq: int) -> None:
+        self.sync()
+        while len(self._parts) > 1 and self._parts[1].header.first <= upto_seq + 1:
+            del self._parts[0]
+
+    def close(self) -> None:
+        self._is_open = False
+
+    def _begin(self, before: Position, store: str, forked_from: ForkedFrom | None) -> None:
+        line, _ = encode_header(
+            store=store,
+            epoch=before.epoch,
+            first=before.seq + 1,
+            forked_from=forked_from,
+            prev=before.hash,
+        )
+        header = parse_line(line, verify_hash=False)
+        assert isinstance(header, Header)
+        self._position = msgspec.structs.replace(before, offset=0).after(line, header)
+        self._parts.append(_Part(header, len(line)))
+
+    def _append(self, seq: int, epoch: int, at: str, messages: Sequence[bytes]) -> None:
+        assert self._is_open, "open it first"
+        line, _ = encode_commit(
+            epoch=epoch,
+            first=self.last_seq + 1,
+            seq=seq,
+            synced=self.last_seq,
+            at=at,
+            messages=messages,
+            prev=self.head_hash,
+        )
+        commit = parse_line(line, verify_hash=False)
+        assert isinstance(commit, Commit)
+        self._position = self._position.after(line, commit)
+        self._parts[-1].commits.append(commit)
+        self._parts[-1].size += len(line)
+
+
+class MemorySnapshotStore:
+    """The `SnapshotStore` port in memory."""
+
+    def __init__(self) -> None:
+        self.path = MEMORY_PATH
+        self._latest: bytes | None = None
+        self._kept: dict[str, CheckpointFile] = {}
+        self._originals: dict[Path, bytes] = {}
+
+    def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes]) -> int:
+        del epoch  # it tells temporary names apart
+        data = b"".join(chunks)
+        name = checkpoint_name(seq, at)
+        self._latest = data
+        self._kept[name] = CheckpointFile(seq, MEMORY_PATH / name)
+        return len(data)
+
+    def latest(self) -> bytes | None:
+        return self._latest
+
+    def checkpoints(self) -> list[CheckpointFile]:
+        return [self._kept[name] for name in sorted(self._kept)]
+
+    def oldest_kept_seq(self) -> int:
+        kept = self.checkpoints()
+        return kept[0].seq if len(kept) >= CHECKPOINTS_KEPT_MIN else 0
+
+    def prune(self, keep: int) -> None:
+        if keep < CHECKPOINTS_KEPT_MIN:
+            raise ValueError(f"at least {CHECKPOINTS_KEPT_MIN} checkpoints are kept, not {keep}")
+        for name in sorted(self._kept)[:-keep]:
+            del self._kept[name]
+
+    def keep_original(self) -> Path:
+        if self._latest is None:
+            raise StorageError(MEMORY_PATH, "there is no state to keep")
+        path = MEMORY_PATH / f"state.original-{sha256(self._latest).hexdigest()[:12]}.json"
+        self._originals[path] = self._latest
+        return path
+
+    def remove_leftovers(self) -> None:
+        """There are none."""

@@ -1,0 +1,374 @@
+"""Reading the journal: one pass along the chain, from a snapshot to the end.
+
+Rules:
+
+1. Reading takes no lock and changes nothing. It streams: a line at a time, whatever the size of
+   the file; only a damaged region is read whole.
+2. Older files were synced before the next one was made: damage in them is corruption. The newest
+   file may end in a torn tail (`penin.storage.tail`), where reading stops.
+3. A newest file that holds nothing but its header is doubted. If its predecessor went on past the
+   place where it begins, making it had failed and it is a leftover: it is not part of the chain.
+   If its header is broken and its predecessor ends where it begins, it is to be made anew.
+4. Without the lock a writer may be at work. What changes between two looks is looked at again, and
+   a file that a checkpoint took away is a `JournalGapError`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from penin.errors import CorruptionError, FormatError, JournalGapError
+from penin.storage.commits import (
+    FRAME_BYTES_MAX,
+    HASH_TAIL_BYTES,
+    HEADER_BYTES_MAX,
+    ZERO_HASH,
+    Commit,
+    Header,
+    InvalidLineError,
+    Position,
+    UnknownVersionError,
+    is_anchor,
+    parse_line,
+    stated_hash,
+)
+from penin.storage.filesystem import READ_BYTES, FileSystem, read_all
+from penin.storage.tail import Corrupt, Torn, classify, is_bare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FILE_NAME = re.compile(r"([0-9]{20})\.jsonl")
+
+
+class JournalFile(msgspec.Struct, frozen=True):
+    """A journal file by its name: its first transition has (or will have) seq `first`."""
+
+    first: int
+    path: Path
+
+
+class JournalEnd(msgspec.Struct, frozen=True):
+    """What a whole reading found at the end: all that opening the journal for writing needs."""
+
+    files: tuple[JournalFile, ...]  # every file of the chain, oldest first
+    header: Header | None  # the last good one; None only where the sole file has a broken one
+    position: Position  # the end of the last good line, in the newest file
+    durable: Position  # what follows it in the newest file may only be in the page cache
+    tail: Torn | None  # in the newest file
+    header_broken: bool  # the newest file is to be made anew
+    leftover: JournalFile | None  # a file beside the chain, to be removed
+
+
+class _Doubted(msgspec.Struct, frozen=True):
+    """A newest file that holds nothing but its header; `header` is None where that is broken."""
+
+    file: JournalFile
+    header: Header | None
+    size: int
+
+
+def journal_path(directory: Path, first: int) -> Path:
+    """Return the path of the journal file whose first transition has seq `first`."""
+    return directory / f"{first:020d}.jsonl"
+
+
+def journal_lines(fs: FileSystem, fd: int, offset: int) -> Iterator[bytes]:
+    """Yield the lines from `offset` on, newlines included; the last one may lack it.
+
+    A line longer than a frame can be is yielded in pieces, none of which is a valid line.
+    """
+    stream = io.BufferedReader(_RawFile(fs, fd, offset), READ_BYTES)
+    while line := stream.readline(FRAME_BYTES_MAX + 1):
+        yield line
+
+
+class JournalReader:
+    """The journal as it is on disk now. Takes no lock and touches nothing."""
+
+    def __init__(self, fs: FileSystem, directory: Path) -> None:
+        self._fs = fs
+        self._directory = directory
+        self.end: JournalEnd | None = None  # set by a reading that was exhausted
+
+    def files(self) -> list[JournalFile]:
+        """Return the journal files, oldest first; none where there is no journal."""
+        try:
+            names = self._fs.names(self._directory)
+        except FileNotFoundError:
+            return []
+        found = (_FILE_NAME.fullmatch(name) for name in names)
+        return [JournalFile(int(name[1]), self._directory / name[0]) for name in found if name]
+
+    def is_empty(self) -> bool:
+        """Tell whether no journal was made yet (or making the first file of all was cut short)."""
+        files = self.files()
+        if len(files) != 1 or files[0].first != 1:
+            return not files
+        doubted = self._doubted(files)
+        return doubted is not None and doubted.header is None
+
+    def holds_transitions(self) -> bool:
+        """Tell whether there is any transition in the journal, beside headers and openings.
+
+        Raises `CorruptionError` like `read`.
+        """
+        files = self.files()
+        if not files:
+            return False
+        return any(True for _ in self.read(files[0].first - 1))
+
+    def size_bytes(self) -> int:
+        """Return the size of all journal files."""
+        return sum(self.file_size(file) for file in self.files())
+
+    def file_size(self, file: JournalFile) -> int:
+        """Return the size of one journal file in bytes."""
+        with self._opened(file) as fd:
+            return self._fs.size(fd)
+
+    def read(self, after_seq: int, anchor_hash: str | None = None) -> Iterator[Commit]:
+        """Yield, in order, every commit that holds transitions after `after_seq`.
+
+        `anchor_hash` is the snapshot's `journal_hash`: some line at `after_seq` has that hash, or
+        the header of the file that begins after it names it as `prev`. Without one (no snapshot)
+        the journal is taken from `after_seq` on as it is. Reading begins at the newest file that
+        holds the transition after `after_seq`; older files are not read.
+
+        Stops at a torn tail; then, or at the end, `end` tells what was found. Raises
+        `CorruptionError` for damage, `JournalGapError` where the journal does not continue the
+        snapshot or a file vanishes, and `FormatError` for a later version. What was yielded
+        before is then not to be trusted to be all.
+        """
+        self.end = None
+        files = self.files()
+        doubted = self._doubted(files) if files else None
+        if doubted is not None:
+            files.pop()
+            if not files:
+                self.end = self._end_of_nothing(doubted, after_seq, anchor_hash)
+                return
+        start = sum(file.first <= after_seq + 1 for file in files) - 1
+        if start < 0:
+            raise JournalGapError(self._directory, 0, f"no file holds seq {after_seq + 1}")
+        scan = _Scan(self._fs, after_seq, anchor_hash)
+        for file in files[start:]:
+            with self._opened(file) as fd:
+                yield from scan.follow(fd, file, newest=file is files[-1])
+        if not scan.anchored:
+            raise _no_continuation(files[start].path, after_seq)
+        self.end = _end(files, scan, doubted)
+
+    def read_to_end(self, after_seq: int, anchor_hash: str | None = None) -> None:
+        """Read for the sake of `end` alone."""
+        deque(self.read(after_seq, anchor_hash), maxlen=0)
+
+    def _doubted(self, files: list[JournalFile]) -> _Doubted | None:
+        """Return the newest file if it holds only its header and may not be part of the chain."""
+        with self._opened(files[-1]) as fd:
+            start = self._fs.read(fd, HEADER_BYTES_MAX + 1, 0)
+        if not is_bare(start):
+            return None
+        try:
+            header = parse_line(start)
+        except UnknownVersionError:
+            return None
+        except InvalidLineError:
+            return _Doubted(files[-1], None, len(start))
+        if not isinstance(header, Header) or len(files) == 1:
+            return None
+        # A predecessor whose last line is the one that the header goes on from was not outrun.
+        if self._last_hash(files[-2]) == header.prev:
+            return None
+        return _Doubted(files[-1], header, len(start))
+
+    def _last_hash(self, file: JournalFile) -> str | None:
+        with self._opened(file) as fd:
+            size = self._fs.size(fd)
+            return stated_hash(self._fs.read(fd, HASH_TAIL_BYTES, max(0, size - HASH_TAIL_BYTES)))
+
+    def _end_of_nothing(
+        self, doubted: _Doubted, after_seq: int, anchor_hash: str | None
+    ) -> JournalEnd:
+        """Judge a journal whose only file has a broken header."""
+        if doubted.file.first != after_seq + 1:
+            raise _no_continuation(doubted.file.path, after_seq)
+        position = Position(after_seq, 0, anchor_hash or ZERO_HASH, 0)
+        tail = Torn(0, doubted.size) if doubted.size else None
+        return JournalEnd(
+            (doubted.file,), None, position, position, tail, header_broken=True, leftover=None
+        )
+
+    @contextmanager
+    def _opened(self, file: JournalFile) -> Iterator[int]:
+        try:
+            fd = self._fs.open_read(file.path)
+        except FileNotFoundError as error:
+            raise JournalGapError(file.path, 0, "it vanished while it was read") from error
+        try:
+            yield fd
+        finally:
+            self._fs.close(fd)
+
+
+class _Scan:
+    """The state of one pass along the chain."""
+
+    def __init__(self, fs: FileSystem, after_seq: int, anchor_hash: str | None) -> None:
+        self._fs = fs
+        self._after_seq = after_seq
+        self._anchor_hash = anchor_hash
+        self._unsynced: deque[Position] = deque()
+        self.anchored = anchor_hash is None
+        self.header: Header | None = None
+        self.position: Position | None = None
+        self.durable: Position | None = None
+        self.tail: Torn | None = None
+
+    def follow(self, fd: int, file: JournalFile, *, newest: bool) -> Iterator[Commit]:
+        """Yield the commits of the next file of the chain that are asked for."""
+        offset = 0
+        while True:
+            line, reason = b"", "it is empty"
+            for line in journal_lines(self._fs, fd, offset):
+                try:
+                    commit = self._accept(line, file, offset)
+                except UnknownVersionError as error:
+                    raise FormatError(file.path, error.reason) from error
+                except InvalidLineError as error:
+                    reason = error.reason
+                    break
+                offset += len(line)
+                if commit is not None:
+                    yield commit
+            else:
+                if offset > 0:
+                    return
+            region = read_all(self._fs, fd, offset)
+            first_line = region[: region.find(b"\n") + 1] or region
+            if first_line[: FRAME_BYTES_MAX + 1] == line:
+                break
+            # A writer at work has changed it in between: look again.
+        self._judge(region, file, offset, reason, newest=newest)
+
+    def _accept(self, line: bytes, file: JournalFile, offset: int) -> Commit | None:
+        """Take the next line; return it if it is a commit that is asked for."""
+        parsed = parse_line(line)
+        if self.position is None:
+            before = Position(file.first - 1, 0, parsed.prev, 0)
+        elif offset == 0:
+            before = msgspec.structs.replace(self.position, offset=0)
+        else:
+            before = self.position
+        position = before.after(line, parsed)
+        if isinstance(parsed, Header):
+            self._check_header(parsed, file)
+            self.header = parsed
+            self.durable = before
+            self._unsynced.clear()
+        else:
+            while self._unsynced and self._unsynced[0].seq <= parsed.synced:
+                self.durable = self._unsynced.popleft()
+        self._unsynced.append(position)
+        self.position = position
+        return self._asked_for(parsed, file)
+
+    def _check_header(self, header: Header, file: JournalFile) -> None:
+        if header.first != file.first:
+            raise InvalidLineError(f"its first seq is {header.first}, its name says {file.first}")
+        if self.header is not None and header.store != self.header.store:
+            raise InvalidLineError("it belongs to another store")
+        if self._anchor_hash is None and header.first == 1:
+            fork = header.forked_from
+            if header.prev != (ZERO_HASH if fork is None else fork.hash):
+                raise InvalidLineError("it is the first of all, and its prev is not that of one")
+
+    def _asked_for(self, parsed: Header | Commit, file: JournalFile) -> Commit | None:
+        """Return a commit that is to be yielded; JournalGapError before the first one in vain."""
+        if not self.anchored and is_anchor(parsed, self._after_seq, self._anchor_hash or ""):
+            self.anchored = True
+        if isinstance(parsed, Header) or parsed.seq <= self._after_seq:
+            return None
+        if not self.anchored:
+            raise _no_continuation(file.path, self._after_seq)
+        return parsed if parsed.seq >= parsed.first else None
+
+    def _judge(
+        self, region: bytes, file: JournalFile, offset: int, reason: str, *, newest: bool
+    ) -> None:
+        """Take the damaged region as a torn tail, or raise CorruptionError."""
+        if not newest or offset == 0 or self.position is None:
+            raise CorruptionError(file.path, offset, reason)
+        verdict = classify(region, offset, self.position)
+        if isinstance(verdict, Corrupt):
+            raise CorruptionError(file.path, verdict.position, f"{verdict.reason} ({reason})")
+        self.tail = verdict
+
+
+def _end(files: list[JournalFile], scan: _Scan, doubted: _Doubted | None) -> JournalEnd:
+    """Sum up a pass, and judge a doubted file by where its predecessor ended."""
+    assert scan.position is not None
+    assert scan.durable is not None
+    end = JournalEnd(
+        tuple(files),
+        scan.header,
+        scan.position,
+        scan.durable,
+        scan.tail,
+        header_broken=False,
+        leftover=None,
+    )
+    if doubted is None:
+        return end
+    last_before = doubted.file.first - 1
+    if scan.position.seq < last_before:
+        raise CorruptionError(
+            files[-1].path,
+            scan.position.offset,
+            f"it ends at seq {scan.position.seq}, and the next file goes on after {last_before}",
+        )
+    if scan.position.seq == last_before:
+        if doubted.header is not None and doubted.header.prev != scan.position.hash:
+            reason = "its prev is not the hash of the last line of the file before"
+            raise CorruptionError(doubted.file.path, 0, reason)
+        if scan.tail is None:
+            position = msgspec.structs.replace(scan.position, offset=0)
+            return msgspec.structs.replace(
+                end,
+                files=(*files, doubted.file),
+                position=position,
+                durable=position,
+                tail=Torn(0, doubted.size) if doubted.size else None,
+                header_broken=True,
+            )
+    return msgspec.structs.replace(end, leftover=doubted.file)
+
+
+def _no_continuation(path: Path, after_seq: int) -> JournalGapError:
+    return JournalGapError(path, 0, f"no journal file continues the snapshot at seq {after_seq}")
+
+
+class _RawFile(io.RawIOBase):
+    """A file of a `FileSystem`, from an offset on, for the standard library's buffering."""
+
+    def __init__(self, fs: FileSystem, fd: int, offset: int) -> None:
+        super().__init__()
+        self._fs = fs
+        self._fd = fd
+        self._offset = offset
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._fs.read(self._fd, len(buffer), self._offset)
+        buffer[: len(data)] = data
+        self._offset += len(data)
+        return len(data)

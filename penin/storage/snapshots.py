@@ -1,0 +1,197 @@
+"""Snapshots: the port, and its implementation on files.
+
+`state.json` is the newest snapshot, and every file in `checkpoints/` one that is kept, the newest
+among them being the same file as `state.json`. Rules of `FileSnapshotStore`:
+
+1. A snapshot is written and synced under a temporary name, becomes a checkpoint, durably, and only
+   then replaces `state.json`, durably. Whatever the crash, `state.json` is a whole snapshot, and
+   the one before it is among the checkpoints.
+2. Nothing is deleted before the last of these syncs has succeeded: `prune` is a step of its own,
+   and so is trimming the journal, up to `oldest_kept_seq`.
+3. At least one earlier checkpoint is always kept, so that a damaged snapshot has a way back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from penin.errors import StorageError
+from penin.storage.filesystem import (
+    LINK_REFUSED_ERRNOS,
+    FileSystem,
+    read_file,
+    storage_error,
+    write_synced,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+CHECKPOINTS_KEPT_MIN: Final = 2
+
+_STATE_NAME = "state.json"
+_TEMPORARY_PREFIX = f"{_STATE_NAME}.tmp-"
+_STAGING_SUFFIX = ".tmp"
+_CHECKPOINT_NAME = re.compile(r"([0-9]{20})-[^/]*\.json")
+
+
+class CheckpointFile(msgspec.Struct, frozen=True):
+    """A kept snapshot of the state at `seq`."""
+
+    seq: int
+    path: Path
+
+
+class SnapshotStore(Protocol):
+    """The port: whole states, each under the seq of the last transition in it."""
+
+    path: Path  # of the latest snapshot; for messages
+
+    def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes]) -> int:
+        """Make a snapshot the latest one, atomically; return its size in bytes.
+
+        Durable on return. `at` is the time of the commit that it ends with. Raises `StorageError`
+        (`StorageFullError` where there is no room) or whatever `chunks` raises; the latest is then
+        the one before, or, where only the last sync failed, perhaps the new one.
+        """
+
+    def latest(self) -> bytes | None:
+        """Return the latest snapshot; None if there is none."""
+
+    def checkpoints(self) -> list[CheckpointFile]:
+        """Return the kept snapshots, oldest first."""
+
+    def oldest_kept_seq(self) -> int:
+        """Return the seq up to which the journal may be trimmed.
+
+        That is the seq of the oldest kept checkpoint, and 0 while no earlier one is kept beside
+        the latest: then the way back from a damaged snapshot is the whole journal.
+        """
+
+    def prune(self, keep: int) -> None:
+        """Delete all but the newest `keep` (at least 2) checkpoints. Raises `StorageError`."""
+
+    def keep_original(self) -> Path:
+        """Keep the latest snapshot for good, under the path returned; durable on return."""
+
+    def remove_leftovers(self) -> None:
+        """Remove what earlier runs left half-done. Raises `StorageError`."""
+
+
+class FileSnapshotStore:
+    """The snapshots of one store directory (absolute, without symlinks in it)."""
+
+    def __init__(self, fs: FileSystem, directory: Path) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._checkpoints = directory / "checkpoints"
+        self.path = directory / _STATE_NAME
+
+    def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes]) -> int:
+        temporary = self._directory / f"{_TEMPORARY_PREFIX}{epoch}-{seq}"
+        checkpoint = self._checkpoints / checkpoint_name(seq, at)
+        try:
+            self._fs.make_directory(self._checkpoints)
+            size = write_synced(self._fs, temporary, chunks)
+            try:
+                self._second_name(temporary, checkpoint)
+                self._fs.rename(temporary, self.path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    self._fs.unlink(temporary)
+                raise
+            self._fs.sync_directory(self._directory)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        return size
+
+    def latest(self) -> bytes | None:
+        try:
+            return read_file(self._fs, self.path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+
+    def checkpoints(self) -> list[CheckpointFile]:
+        try:
+            names = self._fs.names(self._checkpoints)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise storage_error(self._checkpoints, error) from error
+        found = (_CHECKPOINT_NAME.fullmatch(name) for name in names)
+        return [CheckpointFile(int(m[1]), self._checkpoints / m[0]) for m in found if m]
+
+    def oldest_kept_seq(self) -> int:
+        kept = self.checkpoints()
+        return kept[0].seq if len(kept) >= CHECKPOINTS_KEPT_MIN else 0
+
+    def prune(self, keep: int) -> None:
+        if keep < CHECKPOINTS_KEPT_MIN:
+            raise ValueError(f"at least {CHECKPOINTS_KEPT_MIN} checkpoints are kept, not {keep}")
+        self._remove([checkpoint.path for checkpoint in self.checkpoints()[:-keep]])
+
+    def keep_original(self) -> Path:
+        """Give `state.json` a name that no later snapshot takes, and return it; durably."""
+        original = self.latest()
+        if original is None:
+            raise StorageError(self.path, "there is no state to keep")
+        name = f"state.original-{sha256(original).hexdigest()[:12]}.json"
+        kept = self._directory / name
+        try:
+            if not self._fs.exists(kept):
+                self._second_name(self.path, kept)
+            else:
+                self._fs.sync_directory(self._directory)
+        except OSError as error:
+            raise storage_error(kept, error) from error
+        return kept
+
+    def remove_leftovers(self) -> None:
+        for directory in (self._directory, self._checkpoints):
+            try:
+                names = self._fs.names(directory)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise storage_error(directory, error) from error
+            self._remove([directory / name for name in names if _is_leftover(name)])
+
+    def _second_name(self, source: Path, target: Path) -> None:
+        """Make `target` the same file as `source`, or a copy where links are refused; durably."""
+        staging = target.with_name(target.name + _STAGING_SUFFIX)
+        if self._fs.exists(staging):
+            self._fs.unlink(staging)
+        try:
+            self._fs.link(source, staging)
+        except OSError as error:
+            if error.errno not in LINK_REFUSED_ERRNOS:
+                raise
+            write_synced(self._fs, staging, [read_file(self._fs, source)])
+        # By way of another name, because a link does not replace a target that is there already.
+        self._fs.rename(staging, target)
+        self._fs.sync_directory(target.parent)
+
+    def _remove(self, paths: list[Path]) -> None:
+        for path in paths:
+            try:
+                self._fs.unlink(path)
+            except OSError as error:
+                raise storage_error(path, error) from error
+
+
+def checkpoint_name(seq: int, at: str) -> str:
+    """Return the file name of a checkpoint: its seq, and its time as `20260131T120000Z`."""
+    seconds = at.partition(".")[0]
+    return f"{seq:020d}-{re.sub('[^0-9T]', '', seconds)}Z.json"
+
+
+def _is_leftover(name: str) -> bool:
+    return name.startswith(_TEMPORARY_PREFIX) or name.endswith(f".json{_STAGING_SUFFIX}")
