@@ -111,8 +111,15 @@ class NumericVectorArtifact:
         """
         if "vector" not in tagged:
             raise RefusedValueError("vector", "missing")
+        artifact = cls(typed_vector(tagged["vector"], tagged.get("dtype"), "vector"))
         metadata = tagged.get("metadata")
-        return cls(typed_vector(tagged["vector"], tagged.get("dtype"), "vector"), metadata)
+        if metadata is not None:
+            if not isinstance(metadata, Mapping):
+                raise RefusedTypeError("metadata", "not a JSON object")
+            # Read from a file, so without the limits of the door.
+            plain = values.to_wire(metadata, "metadata", escape=True)
+            artifact._metadata = msgspec.json.encode(plain)
+        return artifact
 
     def __len__(self) -> int:
         return len(self._data) // self.dtype.itemsize
@@ -155,6 +162,7 @@ def typed_vector(vector: object, dtype: object, field: str) -> NDArray[Any]:
 def vector_array(vector: object, field: str) -> NDArray[Any]:
     """A checked array of shape (n,) with a dtype of DTYPES; shares memory where it can."""
     array = vector if isinstance(vector, np.ndarray) else _array_of_list(vector, field)
+    _refuse_masked(array, field)
     if array.ndim != 1:
         raise RefusedValueError(field, f"shape {array.shape} is not one-dimensional")
     return check_numbers(array, field)
@@ -211,6 +219,7 @@ def matrix_array(matrix: object, field: str) -> NDArray[Any]:
     """A checked array of shape (rows, n): a two-dimensional array or a list of equal rows."""
     if isinstance(matrix, np.ndarray):
         array = matrix
+        _refuse_masked(array, field)
     elif isinstance(matrix, (list, tuple)) and matrix:
         rows = [vector_array(row, f"{field}[{index}]") for index, row in enumerate(matrix)]
         for index, row in enumerate(rows):
@@ -229,6 +238,11 @@ def matrix_array(matrix: object, field: str) -> NDArray[Any]:
     if array.ndim != 2:  # noqa: PLR2004  # a matrix
         raise RefusedValueError(field, f"shape {array.shape} is not two-dimensional")
     return check_numbers(array, field)
+
+
+def _refuse_masked(array: NDArray[Any], field: str) -> None:
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise RefusedValueError(field, "some elements are masked")
 
 
 def _number(item: object, field: str) -> float:

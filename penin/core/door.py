@@ -90,6 +90,8 @@ def check_name(name: object, field: str) -> str:
         raise RefusedTypeError(field, f"{type(name).__name__} is not a string")
     if not name:
         raise RefusedValueError(field, "empty")
+    if name == values.MARK:
+        raise RefusedValueError(field, f"{name} is reserved")
     if len(name) * 4 > NAME_BYTES_MAX or not name.isascii():
         try:
             encoded = name.encode()
@@ -113,6 +115,10 @@ def add_knowledge(key: str, artifact: NumericVectorArtifact) -> Message:
             "artifact", f"{type(artifact).__name__} is not a NumericVectorArtifact"
         )
     dtype, data, metadata = artifact.parts
+    if len(metadata) > values.VALUE_BYTES_MAX:
+        raise RefusedValueError(
+            "artifact.metadata", f"{len(metadata)} bytes of JSON are over {values.VALUE_BYTES_MAX}"
+        )
     return _exact(
         AddKnowledge(key=name, vector=Vector(dtype, data), metadata=msgspec.Raw(metadata))
     )
@@ -136,13 +142,10 @@ def extend_knowledge(
     rows, names = _checked_matrix(keys, matrix)
     raws = None
     if metadata is not None:
-        if len(metadata) != len(names):
-            raise RefusedValueError(
-                "metadata", f"{len(metadata)} objects for {len(names)} keys"
-            )
-        raws = [
-            encode_metadata(item, f"metadata[{index}]") for index, item in enumerate(metadata)
-        ]
+        objects = _listed(metadata, "metadata")
+        if len(objects) != len(names):
+            raise RefusedValueError("metadata", f"{len(objects)} objects for {len(names)} keys")
+        raws = [encode_metadata(item, f"metadata[{i}]") for i, item in enumerate(objects)]
     return _bulk_messages(names, rows, raws)
 
 
@@ -150,9 +153,7 @@ def _checked_matrix(
     keys: Sequence[str], matrix: NDArray[Any]
 ) -> tuple[NDArray[Any], list[str]]:
     rows = matrix_array(matrix, "matrix")
-    if isinstance(keys, str):
-        raise RefusedTypeError("keys", "str is not a list of keys")
-    names = [check_name(key, f"keys[{index}]") for index, key in enumerate(keys)]
+    names = [check_name(key, f"keys[{i}]") for i, key in enumerate(_listed(keys, "keys"))]
     if len(names) != len(rows):
         raise RefusedValueError("keys", f"{len(names)} keys for {len(rows)} rows")
     if len(set(names)) != len(names):
@@ -162,15 +163,22 @@ def _checked_matrix(
     return rows, names
 
 
+def _listed(items: object, field: str) -> list[Any]:
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
+        raise RefusedTypeError(field, f"{type(items).__name__} is not a list")
+    try:
+        return list(items)
+    except TypeError as error:  # an array without a dimension
+        raise RefusedTypeError(field, str(error)) from error
+
+
 def _bulk_messages(
     names: list[str], rows: NDArray[Any], raws: list[bytes] | None
 ) -> Iterator[Message]:
     row_bytes = rows.nbytes // len(rows)
     start = 0
     while start < len(names):
-        stop = start + max(1, BULK_BYTES_MAX // row_bytes)
-        if raws is not None:
-            stop = _within_bytes(raws, start, min(stop, len(names)))
+        stop = _bulk_end(names, raws, row_bytes, start)
         body = ExtendKnowledge(
             keys=names[start:stop],
             matrix=Vector(rows.dtype.str, rows[start:stop].tobytes()),
@@ -180,14 +188,14 @@ def _bulk_messages(
         start = stop
 
 
-def _within_bytes(raws: list[bytes], start: int, stop: int) -> int:
-    """The end of the run from `start` whose metadata stays within BULK_BYTES_MAX, one at least."""
+def _bulk_end(names: list[str], raws: list[bytes] | None, row_bytes: int, start: int) -> int:
+    """The end of the run from `start` that stays within BULK_BYTES_MAX; one row at least."""
     size = 0
-    for index in range(start, stop):
-        size += len(raws[index])
+    for index in range(start, len(names)):
+        size += row_bytes + len(names[index]) + (0 if raws is None else len(raws[index]))
         if size > BULK_BYTES_MAX and index > start:
             return index
-    return stop
+    return len(names)
 
 
 def add_task(task: Mapping[str, Any]) -> Message:
@@ -228,11 +236,8 @@ def extend_scores(scores: Iterable[float]) -> Message:
     if isinstance(scores, np.ndarray) and scores.dtype == np.float64 and scores.ndim == 1:
         array = np.ascontiguousarray(scores).astype(FLOAT64)
     else:
-        if isinstance(scores, (str, bytes, Mapping)) or not isinstance(scores, Iterable):
-            raise RefusedTypeError("scores", f"{type(scores).__name__} is not a list of numbers")
-        array = np.array(
-            [_score(item, f"scores[{index}]") for index, item in enumerate(scores)], FLOAT64
-        )
+        listed = _listed(scores, "scores")
+        array = np.array([_score(item, f"scores[{i}]") for i, item in enumerate(listed)], FLOAT64)
     if array.size == 0:
         raise RefusedValueError("scores", "empty")
     if array.nbytes > BULK_BYTES_MAX:
@@ -274,9 +279,14 @@ def remove_document(name: str) -> Message:
 
 def set_history_maxlen(maxlen: int | None, name: str | None = None) -> Message:
     """Bound the history `name`, or all histories; None is no bound."""
-    bound = None if maxlen is None else _whole(maxlen, "maxlen", at_least=1)
+    bound = None if maxlen is None else check_maxlen(maxlen)
     checked = None if name is None else check_name(name, "name")
     return _exact(SetHistoryMaxlen(maxlen=bound, name=checked))
+
+
+def check_maxlen(maxlen: int) -> int:
+    """The bound of a history: an integer from 1 on."""
+    return _whole(maxlen, "maxlen", at_least=1)
 
 
 def _whole(number: object, field: str, *, at_least: int) -> int:

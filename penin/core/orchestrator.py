@@ -7,6 +7,7 @@ acknowledged change survives, see `penin.open` and `penin.open_sync`.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -36,10 +37,10 @@ class OmegaMetaOrchestrator(StateReader):
     __slots__ = ("_history_maxlen",)
 
     def __init__(self, history_maxlen: int | None = None) -> None:
+        self._history_maxlen = None
         if history_maxlen is not None:
-            door.set_history_maxlen(history_maxlen)  # the same check as for a transition
-        self._history_maxlen = history_maxlen
-        super().__init__(State(history_maxlen or HISTORY_MAXLEN_DEFAULT))
+            self._history_maxlen = door.check_maxlen(history_maxlen)
+        super().__init__(State(self._history_maxlen or HISTORY_MAXLEN_DEFAULT))
 
     @classmethod
     def from_state(cls, state: State) -> OmegaMetaOrchestrator:
@@ -117,7 +118,10 @@ class OmegaMetaOrchestrator(StateReader):
         path = Path(filepath).resolve()
         fs = OsFileSystem()
         fs.make_directory(path.parent)
-        write_file_durably(fs, path, encode_snapshot(self._state.view(), Envelope()))
+        # A name of its own, so that neither another saver's file nor a neighbour's is touched.
+        temporary = path.with_name(f".penin-{secrets.token_hex(8)}.tmp")
+        chunks = encode_snapshot(self._state.view(), Envelope())
+        write_file_durably(fs, path, chunks, temporary)
 
     def load_state(self, filepath: str | PathLike[str]) -> bool:
         """Replace the state by that of a file of `save_state`, ours or the original's.
@@ -132,6 +136,8 @@ class OmegaMetaOrchestrator(StateReader):
             return False
         state, _ = decode_snapshot(data, path)
         self._state = state
-        if self._history_maxlen is not None:
-            self.set_history_maxlen(self._history_maxlen)
+        bound = self._history_maxlen
+        bounds = {state.history_maxlen, state.task_history.maxlen, state.score_history.maxlen}
+        if bound is not None and bounds != {bound}:
+            self.set_history_maxlen(bound)
         return True

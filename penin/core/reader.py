@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, get_origin, overload
 
 import msgspec
 import numpy as np
@@ -100,11 +101,20 @@ class StateReader:
 
 def _as_type(value: Any, kind: Any, field: str) -> Any:
     try:
-        if kind is np.ndarray:
-            return np.array(value)
-        validate = getattr(kind, "model_validate", None)
-        if callable(validate):
-            return validate(value)
-        return msgspec.convert(value, kind)
+        if isinstance(kind, type) and issubclass(kind, enum.Enum):
+            return kind(value)
+        return msgspec.convert(value, kind, dec_hook=_from_plain)
     except (ValueError, TypeError, msgspec.ValidationError) as error:
         raise RefusedValueError(field, f"not a {kind}: {error}") from error
+
+
+def _from_plain(kind: Any, value: Any) -> Any:
+    """What `msgspec.convert` asks for types that it does not know."""
+    if kind is np.ndarray or get_origin(kind) is np.ndarray:
+        return np.array(value)
+    validate = getattr(kind, "model_validate", None)  # pydantic's name
+    if callable(validate):
+        return validate(value)
+    if isinstance(value, get_origin(kind) or kind):  # an artifact or a deque
+        return value
+    raise TypeError(f"{kind} cannot be made of {type(value).__name__}")

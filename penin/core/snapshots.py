@@ -34,6 +34,7 @@ _DIGEST_HEAD: Final = b',\n  "digest": "'
 _DIGEST_TAIL: Final = b'"\n}\n'
 _DIGEST_BYTES: Final = len(_DIGEST_HEAD) + 64 + len(_DIGEST_TAIL)
 _OPENING: Final = b'{\n  "format": "' + FORMAT.encode() + b'"'
+_ARTIFACT_MARK: Final = b'"' + TYPE_NAME.encode() + b'"'
 _SEED_KEYS: Final = frozenset({"knowledge_base", TASK_HISTORY, SCORE_HISTORY})
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -158,7 +159,31 @@ def _artifact(artifact: NumericVectorArtifact) -> bytes:
 
 
 def _value(value: Any, indent: int) -> bytes:
-    return _indented(_encode(values.to_wire(value, "", escape=True)), indent)
+    plain = values.to_wire(value, "", escape=True)
+    raw = _encode(plain)
+    return _pretty(plain, indent) if _ARTIFACT_MARK in raw else _indented(raw, indent)
+
+
+def _pretty(plain: Any, indent: int) -> bytes:
+    """What `_indented` does, with each vector of a nested artifact in one line."""
+    pad = b"\n" + b" " * (indent + 2)
+    if isinstance(plain, dict) and plain:
+        is_artifact = plain.get(values.MARK) == TYPE_NAME
+        pieces = [
+            b"%s: %s"
+            % (
+                _encode(name),
+                _encode(item)
+                if is_artifact and name == "vector"
+                else _pretty(item, indent + 2),
+            )
+            for name, item in plain.items()
+        ]
+        return b"{" + pad + (b"," + pad).join(pieces) + b"\n" + b" " * indent + b"}"
+    if isinstance(plain, list) and plain:
+        items = [_pretty(item, indent + 2) for item in plain]
+        return b"[" + pad + (b"," + pad).join(items) + b"\n" + b" " * indent + b"]"
+    return _encode(plain)
 
 
 def _indented(raw: bytes, indent: int) -> bytes:
@@ -253,7 +278,10 @@ def _check_digest(data: bytes, path: Path) -> None:
     if newer is not None:
         raise FormatError(path, f"format version {newer}; this program reads 1 and {VERSION}")
     raise CorruptionError(
-        path, max(0, len(body)), f"{reason}; it was damaged, cut, or edited by hand"
+        path,
+        max(0, len(body)),
+        f"{reason}; it was damaged, cut, or edited by hand (to accept an edited file as it is: "
+        "penin convert --accept-edited, into a new store)",
     )
 
 
@@ -302,5 +330,15 @@ def _state_of_version_1(content: Mapping[str, Any], path: Path) -> State:
             raise FormatError(path, f"knowledge_base.{key} is not a NumericVectorArtifact")
         state.knowledge_base.put(key, artifact, 0)
     for name, history in histories.items():
+        for index, item in enumerate(history):
+            _check_writable(item, f"{name}[{index}]", path)
         state.set_history(name, history, history.maxlen)
     return state
+
+
+def _check_writable(item: Any, field: str, path: Path) -> None:
+    """Raise FormatError for what could be read and never be written again."""
+    try:
+        values.to_wire(item, field, escape=True)
+    except PeninError as error:
+        raise FormatError(path, str(error)) from error

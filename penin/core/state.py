@@ -61,6 +61,13 @@ class History(deque[Any]):
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, of whatever kind, is a plain deque that its owner may change."""
+        return deque, (list(self), self.maxlen)
+
+    def __copy__(self) -> deque[Any]:
+        return deque(self, self.maxlen)
+
 
 class Histories(dict[str, History]):
     """Name -> history; `task_history` and `score_history` always exist."""
@@ -130,7 +137,7 @@ class State:
             return self._apply_transaction(body, first_seq)
         result = _APPLY[type(body)](self, body, first_seq)
         self.seq = first_seq
-        return Ack(first_seq, result)
+        return Ack(first_seq, result, first_seq if result is CONFLICT else None)
 
     def _apply_transaction(self, body: Transaction, first_seq: int) -> Ack:
         last_seq = first_seq + len(body.transitions) - 1

@@ -28,7 +28,7 @@ class Ack(msgspec.Struct, frozen=True, gc=False):
 
     `seq` is the message's last seq. `result` is `ok`, `missing` (what was to be removed or
     resized was not there; nothing changed) or `conflict` (an `if_seq` did not hold; nothing of
-    the message took effect, and `failed_seq` is the seq of the transition that said so).
+    the message took effect, and `failed_seq` is the seq of the transition whose `if_seq` it was).
     """
 
     seq: int

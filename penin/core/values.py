@@ -42,7 +42,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from penin.errors import RefusedTypeError, RefusedValueError
+from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
 
 MARK: Final = "__type__"
 MARK_BYTES: Final = b'"__type__"'
@@ -129,9 +129,9 @@ def decode_value(raw: bytes | msgspec.Raw) -> Any:
 def to_wire(value: object, field: str, *, escape: bool = False, depth: int = 0) -> Any:
     """Plain JSON types for a value, by the table above, with tags where they are needed.
 
-    `escape` says what happens to a dictionary with the reserved key `__type__`: at the door
-    (False) it is refused; in a snapshot (True), where it can only come from an original file, it
-    is kept, escaped where its mark is one of ours.
+    At the door (`escape` False) the limits hold and a dictionary with the reserved key `__type__`
+    is refused. What a state holds already (True) may come from an original file: no limits, and
+    such a dictionary is kept, escaped where its mark is one of ours.
     """
     kind = type(value)
     if value is None or kind is bool:
@@ -141,8 +141,8 @@ def to_wire(value: object, field: str, *, escape: bool = False, depth: int = 0) 
     if kind is float:
         return _float(value)  # type: ignore[arg-type]
     if kind is int:
-        return _integer(value, field)  # type: ignore[arg-type]
-    if depth >= DEPTH_MAX:
+        return _integer(value, field, limited=not escape)  # type: ignore[arg-type]
+    if depth >= DEPTH_MAX and not escape:
         raise RefusedValueError(field, f"nested deeper than {DEPTH_MAX} levels")
     if isinstance(value, Mapping):
         return _object(value, field, escape=escape, depth=depth)
@@ -173,10 +173,10 @@ def _float(value: float) -> float | dict[str, str]:
     return value if math.isfinite(value) else {MARK: "float", "value": repr(value)}
 
 
-def _integer(value: int, field: str) -> int | dict[str, str]:
+def _integer(value: int, field: str, *, limited: bool) -> int | dict[str, str]:
     if _INT64_MIN <= value <= _UINT64_MAX:
         return value
-    if value.bit_length() > INTEGER_BITS_MAX:
+    if limited and value.bit_length() > INTEGER_BITS_MAX:
         raise RefusedValueError(
             field, f"an integer of {value.bit_length()} bits is over {INTEGER_BITS_MAX}"
         )
@@ -270,32 +270,40 @@ def _from_scalar(value: np.generic, field: str) -> object:
 # -- from JSON --------------------------------------------------------------------------------
 
 
-def from_wire(plain: Any) -> Any:
+def from_wire(plain: Any, levels: int | None = None) -> Any:
     """The value behind plain JSON types: the reverse of `to_wire`.
 
-    Total for what `to_wire` makes; raises RefusedValueError for a tag that is malformed.
+    Total for what `to_wire` makes. Raises RefusedValueError for a tag that is malformed and,
+    with `levels`, for what is nested deeper than that.
     """
-    if type(plain) is list:
-        return [from_wire(item) for item in plain]
-    if type(plain) is not dict:
+    if type(plain) is not list and type(plain) is not dict:
         return plain
-    mark = plain.get(MARK)
-    if mark == "dict" and set(plain) == {MARK, "items"}:  # before its inside is looked at
-        return {name: from_wire(item) for name, item in plain["items"]}
-    revived = {name: from_wire(item) for name, item in plain.items()}
-    return revive_tagged(revived)
+    if levels is not None:
+        if levels == 0:
+            raise RefusedValueError("value", f"nested deeper than {DEPTH_MAX} levels")
+        levels -= 1
+    if type(plain) is list:
+        return [from_wire(item, levels) for item in plain]
+    if plain.get(MARK) == "dict":  # what is inside may look like a mark and is none
+        return {name: from_wire(item, levels) for name, item in revive_tagged(plain).items()}
+    return revive_tagged({name: from_wire(item, levels) for name, item in plain.items()})
 
 
 def revive_tagged(tagged: dict[str, Any]) -> Any:
-    """The value of one tagged dictionary whose inside is revived; others are returned as they are."""
+    """The value of one tagged dictionary whose inside is revived; others are returned as they are.
+
+    Raises RefusedValueError or RefusedTypeError for one that is malformed.
+    """
     mark = tagged.get(MARK)
     make = type_marks.get(mark) if isinstance(mark, str) else None
     if make is None:
         return tagged
     try:
         return make(tagged)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RefusedValueError(f"{MARK} {mark}", f"malformed: {error}") from error
+    except RefusedError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RefusedValueError(MARK, f"a malformed {mark}: {error!r}") from error
 
 
 def copy_value(value: Any) -> Any:
@@ -333,7 +341,11 @@ def tagged_deque(value: deque[Any]) -> dict[str, Any]:
 
 
 def _make_dict(tagged: dict[str, Any]) -> dict[str, Any]:
-    return dict(tagged["items"])
+    members = dict(tagged["items"])
+    if not all(isinstance(name, str) for name in members):
+        msg = "a key that is not a string"
+        raise TypeError(msg)
+    return members
 
 
 type_marks.update(float=_make_float, int=_make_integer, deque=make_deque, dict=_make_dict)

@@ -21,12 +21,11 @@ from penin.core.artifacts import (
     DTYPES,
     NumericVectorArtifact,
     Vector,
-    check_numbers,
     matrix_array,
     typed_vector,
 )
 from penin.core.transitions import Body, Message, Origin, Transaction
-from penin.core.values import MARK, from_wire
+from penin.core.values import DEPTH_MAX, MARK, from_wire
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
 
 _ENVELOPE: Final = frozenset({"type", "id", "from"})
@@ -109,15 +108,16 @@ def _refuse_unknown(members: dict[str, Any]) -> None:
 def _required(members: dict[str, Any], name: str) -> Any:
     if name not in members:
         raise RefusedValueError(name, "missing")
-    return _revived(members.pop(name))
+    return _optional(members, name)
 
 
 def _optional(members: dict[str, Any], name: str) -> Any:
-    return _revived(members.pop(name, None))
-
-
-def _revived(plain: Any) -> Any:
-    return from_wire(plain) if isinstance(plain, (dict, list)) else plain
+    """A member with its tagged values turned back."""
+    try:
+        # Tags nest deeper than what they stand for; the door has the exact limit.
+        return from_wire(members.pop(name, None), levels=3 * DEPTH_MAX)
+    except RefusedError as error:
+        raise type(error)(f"{name}: {error.field}", error.reason) from error
 
 
 # -- one reader a type ------------------------------------------------------------------------
@@ -135,15 +135,15 @@ def _add_knowledge(members: dict[str, Any]) -> Message:
 
 
 def _decoded(vector: Mapping[str, Any], field: str) -> np.ndarray[Any, Any]:
-    """Numbers in the journal's form: a dtype and base64."""
+    """Numbers in the journal's form: a dtype and base64; not checked further."""
     try:
         encoded = msgspec.convert(vector, Vector)
         if encoded.dtype not in DTYPES:
             raise RefusedValueError(f"{field}.dtype", f"{encoded.dtype!r} is not supported")
-        return check_numbers(encoded.array, field)
+        return encoded.array
+    except RefusedError:
+        raise
     except (msgspec.ValidationError, ValueError) as error:
-        if isinstance(error, RefusedError):
-            raise
         raise RefusedValueError(field, str(error)) from error
 
 
@@ -157,6 +157,8 @@ def _extend_knowledge(members: dict[str, Any]) -> Message:
     metadata = _optional(members, "metadata")
     if isinstance(matrix, dict) and MARK not in matrix:
         flat = _decoded(matrix, "matrix")
+        if not isinstance(keys, (list, tuple)):
+            raise RefusedTypeError("keys", "not a list of keys")
         if not keys or flat.size % len(keys):
             raise RefusedValueError("matrix", f"{flat.size} numbers for {len(keys)} keys")
         matrix = flat.reshape(len(keys), -1)

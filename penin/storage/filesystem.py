@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from penin.errors import StorageError, StorageFullError, UnsupportedPlatformError
@@ -27,7 +28,7 @@ except ImportError:  # Windows has no fcntl: reading and saving work there, the 
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 SECTOR_BYTES = 512
@@ -269,22 +270,17 @@ def write_synced(fs: FileSystem, path: Path, chunks: Iterable[bytes]) -> int:
     What was in it is gone at once, and the name is durable only after `sync_directory`: meant for
     temporary names. If anything fails, an exception out of `chunks` too, the file is removed.
     """
-    fd = fs.open_write(path)
-    size = 0
-    try:
+    with removed_on_failure(fs, path):
+        fd = fs.open_write(path)
         try:
             fs.truncate(fd, 0)
+            size = 0
             for chunk in chunks:
                 write_all(fs, fd, chunk, size)
                 size += len(chunk)
             fs.sync_file(fd)
         finally:
             fs.close(fd)
-    except BaseException:
-        # The first error is the one to tell; what cannot be removed is removed at the next open.
-        with contextlib.suppress(OSError):
-            fs.unlink(path)
-        raise
     return size
 
 
@@ -296,11 +292,19 @@ def write_file_durably(fs: FileSystem, path: Path, chunks: Iterable[bytes]) -> i
     """
     temporary = path.with_name(path.name + ".tmp")
     size = write_synced(fs, temporary, chunks)
-    try:
+    with removed_on_failure(fs, temporary):
         fs.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            fs.unlink(temporary)
-        raise
     fs.sync_directory(path.parent)
     return size
+
+
+@contextmanager
+def removed_on_failure(fs: FileSystem, path: Path) -> Iterator[None]:
+    """Remove a temporary file if what is done with it raises."""
+    try:
+        yield
+    except BaseException:
+        # The first error is the one to tell; what cannot be removed is removed at the next open.
+        with contextlib.suppress(OSError):
+            fs.unlink(path)
+        raise

@@ -69,7 +69,7 @@ class Journal(Protocol):
 
     @property
     def durable_seq(self) -> int:
-        """The highest seq known to survive a power cut."""
+        """Once open: the highest seq known to survive a power cut."""
 
     @property
     def head_hash(self) -> str:

@@ -13,7 +13,6 @@ among them being the same file as `state.json`. Rules of `FileSnapshotStore`:
 
 from __future__ import annotations
 
-import contextlib
 import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
@@ -25,6 +24,7 @@ from penin.storage.filesystem import (
     LINK_REFUSED_ERRNOS,
     FileSystem,
     read_file,
+    removed_on_failure,
     storage_error,
     write_synced,
 )
@@ -99,13 +99,9 @@ class FileSnapshotStore:
         try:
             self._fs.make_directory(self._checkpoints)
             size = write_synced(self._fs, temporary, chunks)
-            try:
+            with removed_on_failure(self._fs, temporary):
                 self._second_name(temporary, checkpoint)
                 self._fs.rename(temporary, self.path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    self._fs.unlink(temporary)
-                raise
             self._fs.sync_directory(self._directory)
         except OSError as error:
             raise storage_error(self.path, error) from error
@@ -176,7 +172,8 @@ class FileSnapshotStore:
                 raise
             write_synced(self._fs, staging, [read_file(self._fs, source)])
         # By way of another name, because a link does not replace a target that is there already.
-        self._fs.rename(staging, target)
+        with removed_on_failure(self._fs, staging):
+            self._fs.rename(staging, target)
         self._fs.sync_directory(target.parent)
 
     def _remove(self, paths: list[Path]) -> None:

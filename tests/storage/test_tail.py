@@ -101,9 +101,9 @@ CASES = {
     "a hole before a line of a later epoch": (without_sectors(joined(LATER_EPOCH), 2), Corrupt),
     "half a line before a later epoch": (SMALL[:100] + b"\n" + LATER_EPOCH[2][:-1], Torn),
     "a torn opening of the next epoch": (
-        encode_commit(
-            epoch=3, first=6, seq=5, synced=5, at="t", messages=(), prev=LAST.hash
-        )[0][:-1],
+        encode_commit(epoch=3, first=6, seq=5, synced=5, at="t", messages=(), prev=LAST.hash)[0][
+            :-1
+        ],
         Torn,
     ),
 }
@@ -127,9 +127,7 @@ def test_the_damaged_region_is(case):
     size=st.floats(0, 1, exclude_max=True),
     data=st.data(),
 )
-def test_whatever_a_power_cut_leaves_of_unsynced_commits_is_a_torn_tail(
-    count, padding, size, data
-):
+def test_whatever_a_power_cut_leaves_of_unsynced_commits_is_a_torn_tail(count, padding, size, data):
     whole = joined(commits(count, fsync="everysec", padding=padding))
     sectors = range(OFFSET // SECTOR_BYTES, (OFFSET + len(whole)) // SECTOR_BYTES + 1)
     lost = data.draw(st.sets(st.sampled_from(sectors)))

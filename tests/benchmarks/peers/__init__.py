@@ -7,11 +7,15 @@ this package knows how any of them works.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Final, NamedTuple
 
 from tests.benchmarks.peers.bare_file import BareFile
-from tests.benchmarks.peers.penin_store import PeninTasks, PeninVectors
+from tests.benchmarks.peers.penin_store import (
+    LoggedPeninTasks,
+    LoggedPeninVectors,
+    PeninTasks,
+    PeninVectors,
+)
 from tests.benchmarks.peers.runner import StoreRunner
 from tests.benchmarks.peers.sqlite_group import sqlite_group_tasks, sqlite_group_vectors
 from tests.benchmarks.peers.sqlite_single import SqliteAutocommit, SqliteSingle
@@ -38,9 +42,9 @@ def _bare_file(workload: Workload) -> BareFile:
 
 STORES: Final[Mapping[str, Store]] = {
     "floor": Store("a bare file, raw payloads, group commit", _bare_file, _bare_file),
-    "penin": Store("no log", partial(PeninTasks, log=False), partial(PeninVectors, log=False)),
+    "penin": Store("penin.open, no log", PeninTasks, PeninVectors),
     "penin-logged": Store(
-        "JSON lines to a file", partial(PeninTasks, log=True), partial(PeninVectors, log=True)
+        "the same, every transition a line of JSON", LoggedPeninTasks, LoggedPeninVectors
     ),
     "sqlite-group": Store(
         "sqlite3, group commit, state in memory", sqlite_group_tasks, sqlite_group_vectors

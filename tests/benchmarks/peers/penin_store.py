@@ -10,8 +10,10 @@ from typing import IO, Any
 import structlog
 
 import penin
-from penin.core import NumericVectorArtifact
+from penin import EmbeddedOrchestrator, NumericVectorArtifact, Settings
 from penin.logs import Logs, configure
+from penin.runtime.store import store_at
+from penin.runtime.supervisor import Supervisor
 from tests.benchmarks.workload import Tasks, Vectors
 
 LOG_CLOSE_S = 60.0
@@ -38,32 +40,46 @@ class _LogFile:
 
 
 class _Penin:
-    """A store with the default settings; `log` is whether every transition is logged."""
+    """A store with the default settings, opened as `penin.open` does it."""
 
-    def __init__(self, *, log: bool) -> None:
-        self._log = log
-        self._log_file: _LogFile | None = None
+    orchestrator: EmbeddedOrchestrator
 
     async def open(self, directory: Path) -> None:
         self._directory = directory / "store"
-        if self._log:
-            self._log_file = await asyncio.to_thread(_LogFile, directory / "log.jsonl")
-        self.orchestrator = await penin.open(
-            self._directory, logger=None if self._log_file is None else self._log_file.logs
-        )
+        self.orchestrator = await penin.open(self._directory)
 
     async def close(self) -> None:
-        transitions = self.orchestrator.applied_seq
         await self.orchestrator.aclose()
-        if self._log_file is not None:
-            await asyncio.to_thread(self._log_file.close, transitions)
+
+
+class _LoggedPenin(_Penin):
+    """The same with every transition logged, as `penin run` does it.
+
+    `penin run` gives the supervisor its pipeline; `penin.open` takes a host's logger instead, which
+    would be measured as well. So the supervisor is started here.
+    """
+
+    async def open(self, directory: Path) -> None:
+        self._directory = directory / "store"
+        self._log_file = await asyncio.to_thread(_LogFile, directory / "log.jsonl")
+        settings = Settings()
+        supervisor = Supervisor(store_at(self._directory, settings), settings, self._log_file.logs)
+        self._task = asyncio.create_task(supervisor.run())
+        await supervisor.started.wait()
+        if supervisor.orchestrator is None:
+            raise AssertionError(f"the store was not opened: {supervisor.failure}")
+        self.orchestrator = supervisor.orchestrator
+
+    async def close(self) -> None:
+        await super().close()
+        await self._task
+        await asyncio.to_thread(self._log_file.close, self.orchestrator.applied_seq)
 
 
 class PeninTasks(_Penin):
     """`add_task` for every message."""
 
-    def __init__(self, tasks: Tasks, *, log: bool) -> None:
-        super().__init__(log=log)
+    def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
 
     def submit(self, number: int) -> Coroutine[Any, Any, object]:
@@ -76,8 +92,7 @@ class PeninTasks(_Penin):
 class PeninVectors(_Penin):
     """`add_knowledge` for every message, with an artifact made of the array and its metadata."""
 
-    def __init__(self, vectors: Vectors, *, log: bool) -> None:
-        super().__init__(log=log)
+    def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
 
     def submit(self, number: int) -> Coroutine[Any, Any, object]:
@@ -86,3 +101,11 @@ class PeninVectors(_Penin):
 
     def held(self) -> int:
         return len(penin.load(self._directory).knowledge_base)
+
+
+class LoggedPeninTasks(_LoggedPenin, PeninTasks):
+    """`add_task` for every message, and a line in the log."""
+
+
+class LoggedPeninVectors(_LoggedPenin, PeninVectors):
+    """`add_knowledge` for every message, and a line in the log."""
