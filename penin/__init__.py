@@ -11,7 +11,7 @@ from penin.core.transitions import Ack
 from penin.errors import PeninError
 from penin.runtime.blocking import BlockingOrchestrator, open_sync
 from penin.runtime.open import load
-from penin.runtime.open import open_store as open  # noqa: A001  # penin.open, as gzip.open
+from penin.runtime.open import open_store as open  # penin.open, as gzip.open
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.protocol import AsyncOrchestrator
 from penin.runtime.run import run

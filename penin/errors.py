@@ -29,7 +29,7 @@ class RefusedError(PeninError):
 
 
 class RefusedValueError(RefusedError, ValueError):
-    """The type is right and the value is not: NaN in a vector, an empty key, too deep, too large."""
+    """The type is right and the value is not: NaN in a vector, an empty key, too large."""
 
 
 class RefusedTypeError(RefusedError, TypeError):
@@ -80,7 +80,7 @@ class JournalFailedError(StorageError):
 
 
 class RotationError(StorageError):
-    """The next journal file could not be made. The old one goes on; the checkpoint did not happen."""
+    """The next journal file could not be made; the old one goes on, without a checkpoint."""
 
 
 class CorruptionError(StorageError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
@@ -9,6 +10,8 @@ from penin.errors import RefusedTypeError, RefusedValueError
 
 Fsync = Literal["always", "everysec"]
 
+BATCH_BYTES_LIMIT: Final = 32 * 2**20
+"""So that a batch fits a frame of the journal, which has 64 MiB."""
 _CAN_BE_ZERO: Final = frozenset({"lock_wait_s", "stop_grace_s", "cancel_grace_s"})
 
 
@@ -60,9 +63,16 @@ class Settings:
     def _check_number(self, name: str, number: Any) -> None:
         if number is None and name == "history_maxlen":
             return
-        kinds = (int, float) if name.endswith("_s") else (int,)
+        is_seconds = name.endswith("_s")
+        kinds = (int, float) if is_seconds else (int,)
         if isinstance(number, bool) or not isinstance(number, kinds):
-            raise RefusedTypeError(name, f"{number!r} is not {' or '.join(k.__name__ for k in kinds)}")
-        least = 0 if name in _CAN_BE_ZERO or name.endswith("_s") else 1
-        if not number >= least or (number == 0 and name.endswith("_s") and name not in _CAN_BE_ZERO):
-            raise RefusedValueError(name, f"{number} is too small")
+            kind = "number" if is_seconds else "integer"
+            raise RefusedTypeError(name, f"{number!r} is not a {kind}")
+        if is_seconds and not 0 <= number < math.inf:
+            raise RefusedValueError(name, f"{number} is not a time")
+        if number == 0 and name not in _CAN_BE_ZERO:
+            raise RefusedValueError(name, "0 is too small")
+        if number < 0:
+            raise RefusedValueError(name, f"{number} is negative")
+        if name == "batch_bytes_max" and number > BATCH_BYTES_LIMIT:
+            raise RefusedValueError(name, f"{number} is over {BATCH_BYTES_LIMIT}")

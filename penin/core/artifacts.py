@@ -60,11 +60,11 @@ class NumericVectorArtifact:
 
     @classmethod
     def from_parts(cls, dtype: str, data: bytes, metadata: bytes) -> NumericVectorArtifact:
-        """The artifact of parts that are known to be valid: the numbers' bytes, metadata as JSON."""
+        """The artifact of valid parts: a dtype of DTYPES, the numbers' bytes, metadata as JSON."""
         artifact = cls.__new__(cls)
-        artifact._dtype = dtype
-        artifact._data = data
-        artifact._metadata = metadata
+        artifact._dtype = dtype  # noqa: SLF001  # another way of constructing one
+        artifact._data = data  # noqa: SLF001
+        artifact._metadata = metadata  # noqa: SLF001
         return artifact
 
     @property
@@ -174,7 +174,8 @@ def check_numbers(array: NDArray[Any], field: str) -> NDArray[Any]:
         array = _little_endian(array, field)
     if array.size == 0:
         raise RefusedValueError(field, "empty; a vector has at least one element")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    # As bytes, because `.all()` takes twice as long for a vector of some hundred numbers.
+    if array.dtype.kind == "f" and b"\0" in np.isfinite(array).tobytes():
         index = tuple(int(axis) for axis in np.argwhere(~np.isfinite(array))[0])
         place = "".join(f"[{axis}]" for axis in index)
         raise RefusedValueError(f"{field}{place}", f"{array[index]} is not finite")

@@ -149,9 +149,7 @@ def extend_knowledge(
     return _bulk_messages(names, rows, raws)
 
 
-def _checked_matrix(
-    keys: Sequence[str], matrix: NDArray[Any]
-) -> tuple[NDArray[Any], list[str]]:
+def _checked_matrix(keys: Sequence[str], matrix: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     rows = matrix_array(matrix, "matrix")
     names = [check_name(key, f"keys[{i}]") for i, key in enumerate(_listed(keys, "keys"))]
     if len(names) != len(rows):
@@ -262,7 +260,7 @@ def append_history(name: str, value: object) -> Message:
 
 
 def put_document(name: str, value: object, if_seq: int | None = None) -> Message:
-    """`value` as the document `name`, if its last change has the seq `if_seq` (0: there is none)."""
+    """`value` as the document `name`, if its last change has seq `if_seq` (0: there is none)."""
     checked = check_name(name, "name")
     condition = None if if_seq is None else _whole(if_seq, "if_seq", at_least=0)
     message = _taken(PutDocument(name=checked, value=value, if_seq=condition))
@@ -317,10 +315,10 @@ def transaction(messages: Sequence[Message]) -> Message:
             "transitions", f"{len(raw)} bytes are over the limit of {MESSAGE_BYTES_MAX}"
         )
     bodies: list[Any] = [message.body for message in messages]
-    return Message(raw, Transaction(transitions=bodies))
+    return Message(raw, Transaction(transitions=bodies), len(bodies))
 
 
-def stamp(message: Message, id: str | None, origin: Origin | None) -> Message:  # noqa: A002  # the design's word
+def stamp(message: Message, id: str | None, origin: Origin | None) -> Message:  # the design's word
     """The same message with an `id` and with who sent it."""
     if id is None and origin is None:
         return message
@@ -331,10 +329,10 @@ def stamp(message: Message, id: str | None, origin: Origin | None) -> Message:  
             raise RefusedValueError("id", f"{len(id)} characters; it has 1 to 128")
         check_name(id, "id")
     body = msgspec.structs.replace(message.body, id=id, origin=origin)
-    return Message(encode_body_stamped(message.raw, id, origin), body)
+    return Message(encode_body_stamped(message.raw, id, origin), body, message.count)
 
 
-def encode_body_stamped(raw: bytes, id: str | None, origin: Origin | None) -> bytes:  # noqa: A002
+def encode_body_stamped(raw: bytes, id: str | None, origin: Origin | None) -> bytes:
     """`raw`, a JSON object, with `id` and `from` as its last members."""
     parts = [raw[:-1]]
     if id is not None:

@@ -70,9 +70,8 @@ class OmegaMetaOrchestrator(StateReader):
 
         A large matrix uses several seqs, one for each MiB; the last is returned.
         """
-        for taken in door.extend_knowledge(keys, matrix, metadata):
-            ack = self._apply(taken)
-        return ack
+        acks = [self._apply(taken) for taken in door.extend_knowledge(keys, matrix, metadata)]
+        return acks[-1]  # the door refuses an empty matrix
 
     def add_task(self, task: Mapping[str, Any]) -> Ack:
         """Record `task` at the end of `task_history`."""

@@ -75,7 +75,7 @@ class StateReader:
     def get_document(self, name: str, type: None = None) -> Any: ...
     @overload
     def get_document(self, name: str, type: type[T]) -> T | None: ...
-    def get_document(self, name: str, type: Any = None) -> Any:  # noqa: A002  # as msgspec calls it
+    def get_document(self, name: str, type: Any = None) -> Any:  # as msgspec calls it
         """A copy of a document, or None where there is none.
 
         With `type` (a dataclass, a Struct, a pydantic model, `datetime`, `uuid.UUID`,

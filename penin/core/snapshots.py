@@ -1,9 +1,9 @@
-"""The snapshot format: a whole state at one seq as a JSON file that a person can read.
+r"""The snapshot format: a whole state at one seq as a JSON file that a person can read.
 
 Version 2 (ours) is JSON with indent 2 and one line a vector, in a fixed order: the envelope
 (`format` to `history_maxlen`), the three keys of the original format, `histories`, `documents`,
 `message_ids`, `seqs` (for each key the seq of its last change), and `digest`, the SHA-256 of every
-byte before `,\\n  "digest"`. An original reader (`json.load` with `state_decoder`, then the three
+byte before `,\n  "digest"`. An original reader (`json.load` with `state_decoder`, then the three
 keys) reads it too. Version 1 is the original format: exactly the three keys, as Python's `json`
 wrote them with `StateEncoder`. `docs/persistence.md` has both byte by byte.
 """
@@ -40,8 +40,11 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """What a snapshot says about itself. `store`, `epoch`, `at` and `journal_hash` are None
-    outside a store; `journal_hash` is the hash of the journal line that the snapshot ends with."""
+    """What a snapshot says about itself.
+
+    `store`, `epoch`, `at` (of its last commit) and `journal_hash` (of the journal line that it
+    ends with) are None outside a store.
+    """
 
     store: str | None = None
     epoch: int | None = None
@@ -173,9 +176,7 @@ def _pretty(plain: Any, indent: int) -> bytes:
             b"%s: %s"
             % (
                 _encode(name),
-                _encode(item)
-                if is_artifact and name == "vector"
-                else _pretty(item, indent + 2),
+                _encode(item) if is_artifact and name == "vector" else _pretty(item, indent + 2),
             )
             for name, item in plain.items()
         ]
@@ -273,7 +274,9 @@ def _check_digest(data: bytes, path: Path) -> None:
         return
     reason = "it ends before its digest"
     if tail.startswith(_DIGEST_HEAD) and tail.endswith(_DIGEST_TAIL):
-        reason = f"its digest is {found.decode(errors='replace')}, its content has {expected.decode()}"
+        reason = (
+            f"its digest is {found.decode(errors='replace')}, its content has {expected.decode()}"
+        )
     newer = _newer_version(data)
     if newer is not None:
         raise FormatError(path, f"format version {newer}; this program reads 1 and {VERSION}")

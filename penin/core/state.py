@@ -57,16 +57,13 @@ class History(deque[Any]):
         raise TypeError(msg)
 
     append = appendleft = extend = extendleft = insert = remove = rotate = _refuse
-    pop = popleft = clear = reverse = _refuse  # type: ignore[assignment]
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]
+    pop = popleft = clear = reverse = _refuse
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, of whatever kind, is a plain deque that its owner may change."""
         return deque, (list(self), self.maxlen)
-
-    def __copy__(self) -> deque[Any]:
-        return deque(self, self.maxlen)
 
 
 class Histories(dict[str, History]):

@@ -55,6 +55,7 @@ class Body(
     tag_field="type",
     omit_defaults=True,
     forbid_unknown_fields=True,
+    gc=False,  # no cycles: nothing in a body refers to a body, and there are many of them
 ):
     """What transitions and transactions have in common."""
 
@@ -62,7 +63,7 @@ class Body(
     origin: Origin | None = msgspec.field(name="from", default=None)
 
 
-class Transition(Body, frozen=True, kw_only=True, tag_field="type"):
+class Transition(Body, frozen=True, kw_only=True, gc=False, tag_field="type"):
     """One change of the state; `NAMES` are the fields that a log event shows."""
 
     TYPE: ClassVar[str]
@@ -76,7 +77,7 @@ class Transition(Body, frozen=True, kw_only=True, tag_field="type"):
         return self
 
 
-class AddKnowledge(Transition, frozen=True, kw_only=True, tag="add_knowledge"):
+class AddKnowledge(Transition, frozen=True, kw_only=True, gc=False, tag="add_knowledge"):
     """Put an artifact under a key, replacing what is there."""
 
     TYPE: ClassVar[str] = "add_knowledge"
@@ -88,7 +89,7 @@ class AddKnowledge(Transition, frozen=True, kw_only=True, tag="add_knowledge"):
         return {"key": self.key}
 
 
-class ExtendKnowledge(Transition, frozen=True, kw_only=True, tag="extend_knowledge"):
+class ExtendKnowledge(Transition, frozen=True, kw_only=True, gc=False, tag="extend_knowledge"):
     """Put one artifact per row of a matrix of shape (len(keys), n), replacing what is there."""
 
     TYPE: ClassVar[str] = "extend_knowledge"
@@ -100,7 +101,7 @@ class ExtendKnowledge(Transition, frozen=True, kw_only=True, tag="extend_knowled
         return {"count": len(self.keys)}
 
 
-class RemoveKnowledge(Transition, frozen=True, kw_only=True, tag="remove_knowledge"):
+class RemoveKnowledge(Transition, frozen=True, kw_only=True, gc=False, tag="remove_knowledge"):
     """Remove a key and its artifact."""
 
     TYPE: ClassVar[str] = "remove_knowledge"
@@ -110,7 +111,7 @@ class RemoveKnowledge(Transition, frozen=True, kw_only=True, tag="remove_knowled
         return {"key": self.key}
 
 
-class AddTask(Transition, frozen=True, kw_only=True, tag="add_task"):
+class AddTask(Transition, frozen=True, kw_only=True, gc=False, tag="add_task"):
     """Record a task at the end of `task_history`."""
 
     TYPE: ClassVar[str] = "add_task"
@@ -120,7 +121,7 @@ class AddTask(Transition, frozen=True, kw_only=True, tag="add_task"):
         return msgspec.structs.replace(self, task=_revived_members(self.task))
 
 
-class AddScore(Transition, frozen=True, kw_only=True, tag="add_score"):
+class AddScore(Transition, frozen=True, kw_only=True, gc=False, tag="add_score"):
     """Record a score at the end of `score_history`."""
 
     TYPE: ClassVar[str] = "add_score"
@@ -130,7 +131,7 @@ class AddScore(Transition, frozen=True, kw_only=True, tag="add_score"):
         return msgspec.structs.replace(self, score=from_wire(self.score))
 
 
-class ExtendScores(Transition, frozen=True, kw_only=True, tag="extend_scores"):
+class ExtendScores(Transition, frozen=True, kw_only=True, gc=False, tag="extend_scores"):
     """Record many scores, in order, at the end of `score_history`."""
 
     TYPE: ClassVar[str] = "extend_scores"
@@ -140,7 +141,7 @@ class ExtendScores(Transition, frozen=True, kw_only=True, tag="extend_scores"):
         return {"count": len(self.scores.data) // 8}
 
 
-class AppendHistory(Transition, frozen=True, kw_only=True, tag="append_history"):
+class AppendHistory(Transition, frozen=True, kw_only=True, gc=False, tag="append_history"):
     """Append a value to a history, which is made if it is not there."""
 
     TYPE: ClassVar[str] = "append_history"
@@ -154,7 +155,7 @@ class AppendHistory(Transition, frozen=True, kw_only=True, tag="append_history")
         return msgspec.structs.replace(self, value=from_wire(self.value))
 
 
-class PutDocument(Transition, frozen=True, kw_only=True, tag="put_document"):
+class PutDocument(Transition, frozen=True, kw_only=True, gc=False, tag="put_document"):
     """Set a document, only if its last change has the seq `if_seq` (0: only if there is none)."""
 
     TYPE: ClassVar[str] = "put_document"
@@ -169,7 +170,7 @@ class PutDocument(Transition, frozen=True, kw_only=True, tag="put_document"):
         return msgspec.structs.replace(self, value=from_wire(self.value))
 
 
-class RemoveDocument(Transition, frozen=True, kw_only=True, tag="remove_document"):
+class RemoveDocument(Transition, frozen=True, kw_only=True, gc=False, tag="remove_document"):
     """Remove a document."""
 
     TYPE: ClassVar[str] = "remove_document"
@@ -179,7 +180,7 @@ class RemoveDocument(Transition, frozen=True, kw_only=True, tag="remove_document
         return {"name": self.name}
 
 
-class SetHistoryMaxlen(Transition, frozen=True, kw_only=True, tag="set_history_maxlen"):
+class SetHistoryMaxlen(Transition, frozen=True, kw_only=True, gc=False, tag="set_history_maxlen"):
     """Bound one history, or (name None) all of them and those made later; null is no bound."""
 
     TYPE: ClassVar[str] = "set_history_maxlen"
@@ -204,7 +205,7 @@ AnyTransition = (
 )
 
 
-class Transaction(Body, frozen=True, kw_only=True, tag="transaction"):
+class Transaction(Body, frozen=True, kw_only=True, gc=False, tag="transaction"):
     """Several transitions as one message: all or nothing, with consecutive seqs."""
 
     TYPE: ClassVar[str] = "transaction"
@@ -215,15 +216,14 @@ AnyBody = AnyTransition | Transaction
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """A message that passed the door: its bytes as the journal has them, and what they decode to."""
+    """A message that passed the door: its bytes as the journal has them, and what they decode to.
+
+    `count` is the number of seqs that it uses.
+    """
 
     raw: bytes
     body: AnyBody
-
-    @property
-    def count(self) -> int:
-        """How many seqs it uses."""
-        return transition_count(self.body)
+    count: int = 1
 
 
 def transition_count(body: AnyBody) -> int:

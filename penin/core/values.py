@@ -48,6 +48,8 @@ MARK: Final = "__type__"
 MARK_BYTES: Final = b'"__type__"'
 DEPTH_MAX: Final = 64
 """How deep lists and dictionaries may be nested, the value itself included."""
+KEPT_DEPTH_MAX: Final = 256
+"""The same for what an original file holds: what the interpreter's stack is sure to bear."""
 VALUE_BYTES_MAX: Final = 2**20
 """How long one task, document, history item or metadata object may be as JSON: longer ones would
 hold the event loop for more than a few milliseconds while they are checked."""
@@ -82,11 +84,11 @@ def is_plain(raw: bytes) -> bool:
 
     False means "look closer", not "refuse": brackets, marks and digits may stand inside strings.
     """
-    return (
-        len(raw) <= VALUE_BYTES_MAX
-        and MARK_BYTES not in raw
-        and raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX
-        and _LONG_INTEGER not in raw.translate(_DIGITS)
+    if MARK_BYTES in raw or _LONG_INTEGER in raw.translate(_DIGITS):
+        return False
+    size = len(raw)
+    return size <= 2 * DEPTH_MAX or (  # too short to be too deep, as most are
+        size <= VALUE_BYTES_MAX and raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX
     )
 
 
@@ -130,8 +132,8 @@ def to_wire(value: object, field: str, *, escape: bool = False, depth: int = 0) 
     """Plain JSON types for a value, by the table above, with tags where they are needed.
 
     At the door (`escape` False) the limits hold and a dictionary with the reserved key `__type__`
-    is refused. What a state holds already (True) may come from an original file: no limits, and
-    such a dictionary is kept, escaped where its mark is one of ours.
+    is refused. What a state holds already (True) may come from an original file: only the depth
+    is limited, to KEPT_DEPTH_MAX, and such a dictionary is kept, escaped where its mark is ours.
     """
     kind = type(value)
     if value is None or kind is bool:
@@ -142,8 +144,9 @@ def to_wire(value: object, field: str, *, escape: bool = False, depth: int = 0) 
         return _float(value)  # type: ignore[arg-type]
     if kind is int:
         return _integer(value, field, limited=not escape)  # type: ignore[arg-type]
-    if depth >= DEPTH_MAX and not escape:
-        raise RefusedValueError(field, f"nested deeper than {DEPTH_MAX} levels")
+    depth_max = KEPT_DEPTH_MAX if escape else DEPTH_MAX
+    if depth >= depth_max:
+        raise RefusedValueError(field, f"nested deeper than {depth_max} levels")
     if isinstance(value, Mapping):
         return _object(value, field, escape=escape, depth=depth)
     if isinstance(value, (list, tuple)):
@@ -183,9 +186,7 @@ def _integer(value: int, field: str, *, limited: bool) -> int | dict[str, str]:
     return {MARK: "int", "value": str(value)}
 
 
-def _object(
-    value: Mapping[Any, object], field: str, *, escape: bool, depth: int
-) -> dict[str, Any]:
+def _object(value: Mapping[Any, object], field: str, *, escape: bool, depth: int) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for key, item in value.items():
         if not isinstance(key, str):
@@ -276,13 +277,13 @@ def from_wire(plain: Any, levels: int | None = None) -> Any:
     Total for what `to_wire` makes. Raises RefusedValueError for a tag that is malformed and,
     with `levels`, for what is nested deeper than that.
     """
-    if type(plain) is not list and type(plain) is not dict:
+    if not isinstance(plain, (list, dict)):
         return plain
     if levels is not None:
         if levels == 0:
             raise RefusedValueError("value", f"nested deeper than {DEPTH_MAX} levels")
         levels -= 1
-    if type(plain) is list:
+    if isinstance(plain, list):
         return [from_wire(item, levels) for item in plain]
     if plain.get(MARK) == "dict":  # what is inside may look like a mark and is none
         return {name: from_wire(item, levels) for name, item in revive_tagged(plain).items()}

@@ -40,10 +40,8 @@ def message(content: Mapping[str, Any] | Message, origin: Origin | None = None) 
     if isinstance(content, Message):
         return content
     kind, members = _members(content, "message")
-    if kind == Transaction.TYPE:
-        inner = _transaction(members)
-    else:
-        inner = _transition(kind, members)
+    is_transaction = kind == Transaction.TYPE
+    inner = _transaction(members) if is_transaction else _transition(kind, members)
     return door.stamp(inner, content.get("id"), _origin(content, origin))
 
 

@@ -1,0 +1,1 @@
+"""The ways in for messages from outside: bytes in, messages out."""

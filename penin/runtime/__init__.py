@@ -1,0 +1,1 @@
+"""Everything asynchronous: mailbox, actor, checkpointer, recovery, supervisor, signals."""

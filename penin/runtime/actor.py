@@ -10,10 +10,11 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
 from penin.core.state import State
-from penin.core.transitions import Ack, AnyTransition, Message, Transaction, transition_count
+from penin.core.transitions import Ack, AnyTransition, Message, Transaction
 from penin.errors import (
     ClosedError,
     JournalFailedError,
@@ -43,6 +44,7 @@ class Actor:
 
     def __init__(
         self,
+        *,
         state: State,
         mailbox: Mailbox,
         journal: Journal,
@@ -63,6 +65,7 @@ class Actor:
         self._settings = settings
         self._log = log
         self._is_full = False
+        self._end: PeninError | None = None
         self._durable_waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._ticket = itertools.count()
 
@@ -79,10 +82,11 @@ class Actor:
             ):
                 async with self.between_commits:
                     await self._commit(batch)
+            await self._thread.call(self._journal.sync)  # nobody waits for a second that is over
         finally:
-            closed = ClosedError("the orchestrator is closed")
-            self._mailbox.refuse_all(self.failure or closed)
-            self._release_durable_waiters(self.failure or closed)
+            self._end = self.failure or ClosedError("the orchestrator is closed")
+            self._mailbox.refuse_all(self._end)
+            self._release_durable_waiters(self._end)
 
     async def _commit(self, batch: list[Letter]) -> None:
         first_seq = self.state.seq + 1
@@ -92,7 +96,9 @@ class Actor:
         except StorageFullError as error:
             self._refuse_full(batch, error)
         except asyncio.CancelledError:
-            self._fail(batch, JournalFailedError(self._place, "cancelled in the middle of a commit"))
+            self._fail(
+                batch, JournalFailedError(self._place, "cancelled in the middle of a commit")
+            )
             raise
         except JournalFailedError as error:
             self._fail(batch, error)
@@ -109,8 +115,8 @@ class Actor:
         return f"store {self._journal.store}"
 
     async def _append(self, first_seq: int, batch: list[Letter]) -> None:
-        messages = [letter.message.raw for letter in batch]
-        last_seq = first_seq - 1 + sum(transition_count(letter.message.body) for letter in batch)
+        messages = [message.raw for message, _, _ in batch]
+        last_seq = first_seq - 1 + sum([message.count for message, _, _ in batch])
         at = now_text()
         await self._thread.call(self._journal.append, first_seq, last_seq, at, messages)
         self.at = at
@@ -133,18 +139,18 @@ class Actor:
         """Apply, log and answer; returns the seq after them."""
         apply = self.state.apply
         is_logged = self._log.enabled
-        for letter in letters:
-            message, answer, _ = letter
+        for message, answer, context in letters:
             ack = apply(message.body, first_seq)
             if is_logged:
-                self._log_message(letter, first_seq, ack)
+                self._log_message(message, context, first_seq, ack)
             first_seq = ack.seq + 1
             if not answer.done():  # its sender may have been cancelled
                 answer.set_result(ack)
         return first_seq
 
-    def _log_message(self, letter: Letter, first_seq: int, ack: Ack) -> None:
-        message, _, context = letter
+    def _log_message(
+        self, message: Message, context: Context | None, first_seq: int, ack: Ack
+    ) -> None:
         fields = _sender_fields(message)
         body = message.body
         if not isinstance(body, Transaction):
@@ -168,16 +174,16 @@ class Actor:
         if not self._is_full:
             self._is_full = True
             self._log.warning("storage.full", cause=error.reason, path=str(error.path))
-        for letter in batch:
-            if not letter.answer.done():
-                letter.answer.set_exception(StorageFullError(error.path, error.reason))
+        for _, answer, _ in batch:
+            if not answer.done():
+                answer.set_exception(StorageFullError(error.path, error.reason))
 
     def _fail(self, batch: list[Letter], error: JournalFailedError) -> None:
         """Stop for good: the batch has an unknown outcome, and everything later is refused."""
         self.failure = error
-        for letter in batch:
-            if not letter.answer.done():
-                letter.answer.set_exception(JournalFailedError(error.path, error.reason))
+        for _, answer, _ in batch:
+            if not answer.done():
+                answer.set_exception(JournalFailedError(error.path, error.reason))
 
     # -- what is durable ----------------------------------------------------------------------
 
@@ -198,6 +204,8 @@ class Actor:
             return
         if self.failure is not None:
             raise self.failure
+        if self._end is not None:
+            raise self._end
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._durable_waiters, (seq, next(self._ticket), waiter))
         await waiter

@@ -122,7 +122,7 @@ class BlockingOrchestrator:
         """The artifact under `key`, or None."""
         return self._call(self._orchestrator.get, key)  # type: ignore[no-any-return]
 
-    def get_document(self, name: str, type: Any = None) -> Any:  # noqa: A002
+    def get_document(self, name: str, type: Any = None) -> Any:
         """A copy of a document, as `type` if given, or None."""
         return self._call(self._orchestrator.get_document, name, type)
 
@@ -137,7 +137,7 @@ class BlockingOrchestrator:
 
 @contextmanager
 def open_sync(
-    dir: str | os.PathLike[str],  # noqa: A002  # the word of the command line
+    dir: str | os.PathLike[str],  # the word of the command line
     *,
     settings: Settings | None = None,
     logger: Any = None,

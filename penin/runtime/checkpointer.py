@@ -36,6 +36,7 @@ class Checkpointer:
 
     def __init__(
         self,
+        *,
         store: Store,
         actor: Actor,
         journal_thread: StorageThread,

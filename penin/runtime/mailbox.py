@@ -10,21 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextvars import Context
-from typing import NamedTuple
 
 from penin.core.transitions import Ack, Message
 from penin.errors import ClosedError, MailboxFullError, PeninError
 
-
-class Letter(NamedTuple):
-    """A message on its way: what it says, who waits for the answer, and in which context.
-
-    `context` holds the sender's context variables for the log; None when nobody reads the log.
-    """
-
-    message: Message
-    answer: asyncio.Future[Ack]
-    context: Context | None
+Letter = tuple[Message, "asyncio.Future[Ack]", Context | None]
+"""A message on its way, who waits for its answer, and the sender's context variables for the log
+(None when nobody reads it). A plain tuple: one is made for every message."""
 
 
 class Mailbox:
@@ -61,10 +53,10 @@ class Mailbox:
         """
         if self._refusal is not None:
             raise self._refusal
-        if self.is_full:
+        if len(self._letters) >= self._messages_max or self._bytes >= self._bytes_max:
             raise MailboxFullError(self._messages_max)
         answer: asyncio.Future[Ack] = self._loop.create_future()
-        self._letters.append(Letter(message, answer, context))
+        self._letters.append((message, answer, context))
         self._bytes += len(message.raw)
         if self._taker is not None:
             self._wake_taker()
@@ -85,8 +77,9 @@ class Mailbox:
     async def take(self, messages_max: int, bytes_max: int) -> list[Letter]:
         """The oldest letters, at least one; an empty list once it is closed and empty.
 
-        Takes no further letter beyond `messages_max` or once `bytes_max` is reached. What was
-        withdrawn is left out. Cancelled while waiting, it has taken nothing.
+        Takes no further letter beyond `messages_max` or `bytes_max`; the first is taken whatever
+        its size, and fits a frame by itself. What was withdrawn is left out. Cancelled while
+        waiting, it has taken nothing.
         """
         while True:
             taken = self._cut(messages_max, bytes_max)
@@ -107,15 +100,15 @@ class Mailbox:
             letters = self._cut_front(messages_max, bytes_max)
         for _ in range(min(len(letters), len(self._waiting))):
             self._wake_sender()
-        return [letter for letter in letters if not letter.answer.done()]
+        return [letter for letter in letters if not letter[1].done()]
 
     def _cut_front(self, messages_max: int, bytes_max: int) -> list[Letter]:
         size = 0
         count = 0
-        for letter in self._letters[:messages_max]:
-            if size >= bytes_max:
+        for message, _, _ in self._letters[:messages_max]:
+            if count and size + len(message.raw) > bytes_max:
                 break
-            size += len(letter.message.raw)
+            size += len(message.raw)
             count += 1
         front, self._letters = self._letters[:count], self._letters[count:]
         self._bytes -= size
@@ -133,9 +126,9 @@ class Mailbox:
         """Close, and answer every queued letter with `refusal`: they are certainly not stored."""
         self.close(refusal)
         letters, self._letters, self._bytes = self._letters, [], 0
-        for letter in letters:
-            if not letter.answer.done():
-                letter.answer.set_exception(refusal)
+        for _, answer, _ in letters:
+            if not answer.done():
+                answer.set_exception(refusal)
 
     def _wake_taker(self) -> None:
         if self._taker is not None and not self._taker.done():

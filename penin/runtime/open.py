@@ -110,7 +110,7 @@ def check_platform(directory: str | os.PathLike[str]) -> None:
 
 
 def open_store(
-    dir: str | os.PathLike[str],  # noqa: A002  # the word of the command line
+    dir: str | os.PathLike[str],  # the word of the command line
     *,
     settings: Settings | None = None,
     logger: Any = None,
@@ -133,7 +133,7 @@ def open_store(
     return Opening(dir, settings or Settings(), logger)
 
 
-def load(dir: str | os.PathLike[str]) -> OmegaMetaOrchestrator:  # noqa: A002
+def load(dir: str | os.PathLike[str]) -> OmegaMetaOrchestrator:
     """The state of a store as it is on disk now, also while a worker writes to it.
 
     Takes no lock and changes nothing; an incomplete last line is ignored. What is done to the

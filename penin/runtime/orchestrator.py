@@ -16,7 +16,7 @@ from penin.core.reader import StateReader
 from penin.core.state import State
 from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message as message_of
-from penin.errors import ClosedError
+from penin.errors import ClosedError, MailboxFullError
 from penin.runtime.transaction import TransactionBuilder
 
 if TYPE_CHECKING:
@@ -66,11 +66,14 @@ class EmbeddedOrchestrator:
     # -- writing ------------------------------------------------------------------------------
 
     async def _deliver(self, message: Message) -> Ack:
-        mailbox = self._mailbox
-        while mailbox.is_full:
-            await mailbox.room()
         context = contextvars.copy_context() if self._log.enabled else None
-        return await mailbox.put(message, context)
+        while True:
+            try:
+                answer = self._mailbox.put(message, context)
+            except MailboxFullError:
+                await self._mailbox.room()
+            else:
+                return await answer
 
     async def add_knowledge(self, key: str, artifact: NumericVectorArtifact) -> Ack:
         """See `AsyncOrchestrator`."""
@@ -163,7 +166,7 @@ class EmbeddedOrchestrator:
         self._check_open()
         return self.view.knowledge_base.get(key)
 
-    async def get_document(self, name: str, type: Any = None) -> Any:  # noqa: A002
+    async def get_document(self, name: str, type: Any = None) -> Any:
         """See `AsyncOrchestrator`."""
         self._check_open()
         return self.view.get_document(name, type)

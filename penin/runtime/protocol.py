@@ -129,7 +129,7 @@ class AsyncOrchestrator(Protocol):
     async def get_document(self, name: str, type: None = None) -> Any: ...
     @overload
     async def get_document(self, name: str, type: type[T]) -> T | None: ...
-    async def get_document(self, name: str, type: Any = None) -> Any:  # noqa: A002
+    async def get_document(self, name: str, type: Any = None) -> Any:
         """A copy of a document, as `type` if given, or None where there is none."""
 
     async def history(self, name: str, last: int | None = None) -> list[Any]:

@@ -23,8 +23,9 @@ from penin.runtime.store import JOURNAL_DIRECTORY, Store
 from penin.settings import Settings
 from penin.storage.commits import Commit, ForkedFrom
 from penin.storage.filesystem import FileSystem, OsFileSystem
-from penin.storage.journal import Journal, Repairs
+from penin.storage.journal import Journal
 from penin.storage.reader import JournalReader
+from penin.storage.repair import Repairs
 from penin.storage.snapshots import FileSnapshotStore
 
 READ_TRIES_MAX: Final = 10
@@ -99,7 +100,8 @@ def _replay(
         recovered.at = commit.at
     if envelope.store is not None and journal.store != envelope.store:
         raise FormatError(
-            "state.json", f"a snapshot of store {envelope.store} beside a journal of {journal.store}"
+            "state.json",
+            f"a snapshot of store {envelope.store} beside a journal of {journal.store}",
         )
 
 
@@ -147,6 +149,7 @@ def _bound_histories(journal: Journal, recovered: Recovered, settings: Settings)
     bound = door.set_history_maxlen(settings.history_maxlen)
     recovered.at = now_text()
     journal.append(state.seq + 1, state.seq + 1, recovered.at, [bound.raw])
+    journal.sync()
     state.apply(bound.body, state.seq + 1)
 
 

@@ -18,7 +18,7 @@ from penin.settings import Settings
 
 def run(
     *workers: WorkerFunction,
-    dir: str | os.PathLike[str] = ".penin_omega",  # noqa: A002  # the word of the command line
+    dir: str | os.PathLike[str] = ".penin_omega",  # the word of the command line
     settings: Settings | None = None,
     arguments: Mapping[str, Any] | None = None,
     sources: Sequence[Source] = (),

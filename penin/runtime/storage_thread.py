@@ -71,7 +71,10 @@ class StorageThread:
                 timeout_s = self._tick()
 
     def _serve(
-        self, function: Callable[..., Any], args: tuple[Any, ...], future: asyncio.Future[Any] | None
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        future: asyncio.Future[Any] | None,
     ) -> None:
         result, failure = None, None
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -189,17 +190,20 @@ class Supervisor:
             log.info("recovery.abandoned", signal=self._stop_reason, seconds=seconds)
             return None
         except OSError as error:
-            failure = storage_error(error.filename or store.name, error)
-            log.error("recovery.failed", cause=str(failure))
+            failure = storage_error(Path(error.filename or store.name), error)
+            self._log_unrecovered(failure)
             raise failure from error
         except PeninError as error:
-            fields: dict[str, object] = {}
-            if isinstance(error, CorruptionError):
-                fields = {"path": str(error.path), "position": error.position}
-            log.error("recovery.failed", cause=str(error), **fields)
+            self._log_unrecovered(error)
             raise
         self._log_recovered(recovered, time.monotonic() - begun_s)
         return recovered
+
+    def _log_unrecovered(self, error: PeninError) -> None:
+        fields: dict[str, object] = {}
+        if isinstance(error, CorruptionError):
+            fields = {"path": str(error.path), "position": error.position}
+        self.log.error("recovery.failed", cause=str(error), **fields)
 
     def _log_recovered(self, recovered: Recovered, seconds: float) -> None:
         store, log, state = self.store, self.log, recovered.state
@@ -214,7 +218,7 @@ class Supervisor:
         }
         repairs = recovered.repairs
         if repairs.torn is not None:
-            optional["cut_bytes"] = len(repairs.torn)
+            optional["cut_bytes"] = repairs.torn.size
             optional["set_aside"] = str(repairs.torn_path)
         if repairs.rewritten_bytes:
             optional["rewritten_bytes"] = repairs.rewritten_bytes
@@ -238,22 +242,22 @@ class Supervisor:
 
     def _build(self, recovered: Recovered) -> None:
         self.actor = Actor(
-            recovered.state,
-            self.mailbox,
-            self.store.journal,
-            self._journal_thread,
-            self.settings,
-            self.log,
-            recovered.at,
+            state=recovered.state,
+            mailbox=self.mailbox,
+            journal=self.store.journal,
+            thread=self._journal_thread,
+            settings=self.settings,
+            log=self.log,
+            at=recovered.at,
         )
         self._checkpointer = Checkpointer(
-            self.store,
-            self.actor,
-            self._journal_thread,
-            self._snapshot_thread,
-            self.settings,
-            self.log,
-            recovered.snapshot_seq or 0,
+            store=self.store,
+            actor=self.actor,
+            journal_thread=self._journal_thread,
+            snapshot_thread=self._snapshot_thread,
+            settings=self.settings,
+            log=self.log,
+            snapshot_seq=recovered.snapshot_seq or 0,
         )
         self.orchestrator = EmbeddedOrchestrator(self, self.actor, recovered.state)
 

@@ -98,14 +98,10 @@ class Worker:
     ) -> None:
         within_s = settings.worker_failures_within_s
         if len(failures) == failures.maxlen and failures[-1] - failures[0] <= within_s:
-            log.error(
-                "worker.gave_up", worker=self.name, failures=len(failures), within_s=within_s
-            )
+            log.error("worker.gave_up", worker=self.name, failures=len(failures), within_s=within_s)
             raise WorkerGaveUpError(self.name, len(failures), within_s)
         delay_s = backoff_s(len(failures), settings)
-        log.warning(
-            "worker.restarting", worker=self.name, delay_s=delay_s, failures=len(failures)
-        )
+        log.warning("worker.restarting", worker=self.name, delay_s=delay_s, failures=len(failures))
         try:
             await asyncio.wait_for(stopping.wait(), delay_s)
         except TimeoutError:
@@ -121,14 +117,12 @@ class Worker:
 
 def backoff_s(failures: int, settings: Settings) -> float:
     """The pause after so many failures: doubling, bounded, varied by up to a half."""
-    doubled = settings.worker_backoff_min_s * 2 ** min(failures - 1, 32)
-    varied = min(doubled, settings.worker_backoff_max_s) * random.uniform(0.5, 1.0)  # noqa: S311
-    return round(varied, 6)
+    doubled: float = settings.worker_backoff_min_s * 2 ** min(failures - 1, 32)
+    share = random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+    return round(min(doubled, settings.worker_backoff_max_s) * share, 6)
 
 
-def make_workers(
-    functions: Sequence[WorkerFunction], arguments: Mapping[str, Any]
-) -> list[Worker]:
+def make_workers(functions: Sequence[WorkerFunction], arguments: Mapping[str, Any]) -> list[Worker]:
     """The workers, each with those arguments that it has a parameter for.
 
     Raises UsageError for an argument that no worker has, one that a worker needs and is not
@@ -164,8 +158,9 @@ def _arguments_of(function: WorkerFunction, arguments: Mapping[str, Any]) -> dic
             return dict(arguments)
         if parameter.name in arguments:
             given[parameter.name] = arguments[parameter.name]
-        elif parameter.default is parameter.empty and parameter.kind not in {
-            inspect.Parameter.VAR_POSITIONAL
-        }:
+        elif (
+            parameter.default is parameter.empty
+            and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
+        ):
             raise UsageError(f"worker {name} needs the argument {parameter.name}")
     return given

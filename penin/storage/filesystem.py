@@ -284,13 +284,19 @@ def write_synced(fs: FileSystem, path: Path, chunks: Iterable[bytes]) -> int:
     return size
 
 
-def write_file_durably(fs: FileSystem, path: Path, chunks: Iterable[bytes]) -> int:
+def write_file_durably(
+    fs: FileSystem, path: Path, chunks: Iterable[bytes], temporary: Path | None = None
+) -> int:
     """Put a file in place, atomically and durably, and return its size in bytes.
+
+    `temporary` is its name until it is whole, in the same directory; by default that of `path`
+    with `.tmp` behind it, which a later try writes anew.
 
     After a crash there is the old file or the new one, whole. Raises `OSError`; then the old one
     is there, or, where only the last sync failed, perhaps the new one.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    if temporary is None:
+        temporary = path.with_name(path.name + ".tmp")
     size = write_synced(fs, temporary, chunks)
     with removed_on_failure(fs, temporary):
         fs.rename(temporary, path)

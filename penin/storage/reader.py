@@ -38,7 +38,7 @@ from penin.storage.commits import (
     parse_line,
     stated_hash,
 )
-from penin.storage.filesystem import READ_BYTES, FileSystem, read_all
+from penin.storage.filesystem import READ_BYTES, FileSystem, read_all, storage_error
 from penin.storage.tail import Corrupt, Torn, classify, is_bare
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ class JournalReader:
             names = self._fs.names(self._directory)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise storage_error(self._directory, error) from error
         found = (_FILE_NAME.fullmatch(name) for name in names)
         return [JournalFile(int(name[1]), self._directory / name[0]) for name in found if name]
 
@@ -144,8 +146,8 @@ class JournalReader:
 
         Stops at a torn tail; then, or at the end, `end` tells what was found. Raises
         `CorruptionError` for damage, `JournalGapError` where the journal does not continue the
-        snapshot or a file vanishes, and `FormatError` for a later version. What was yielded
-        before is then not to be trusted to be all.
+        snapshot or a file vanishes, `FormatError` for a later version, and `StorageError` where a
+        file cannot be read. What was yielded before is then not all.
         """
         self.end = None
         files = self.files()
@@ -210,12 +212,14 @@ class JournalReader:
     def _opened(self, file: JournalFile) -> Iterator[int]:
         try:
             fd = self._fs.open_read(file.path)
+            try:
+                yield fd
+            finally:
+                self._fs.close(fd)
         except FileNotFoundError as error:
             raise JournalGapError(file.path, 0, "it vanished while it was read") from error
-        try:
-            yield fd
-        finally:
-            self._fs.close(fd)
+        except OSError as error:
+            raise storage_error(file.path, error) from error
 
 
 class _Scan:

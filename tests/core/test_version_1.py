@@ -191,6 +191,21 @@ def test_a_key_that_the_door_would_refuse_today_loads_and_can_be_saved(
         assert dict(each.knowledge_base) == {key: NumericVectorArtifact([1.0])}
 
 
+@pytest.mark.parametrize("depth", [320, 500, 900, 5000])
+def test_nesting_to_the_limits_of_the_interpreter_is_kept_or_refused_when_it_is_read(
+    path: Path, depth: int
+) -> None:
+    write(path, ["HERE"])
+    path.write_text(path.read_text().replace('"HERE"', '{"x": ' + "[" * depth + "]" * depth + "}"))
+    orchestrator = OmegaMetaOrchestrator()
+    try:
+        orchestrator.load_state(path)
+    except PeninError:
+        assert orchestrator.seq == len(orchestrator.task_history) == 0
+        return
+    assert len(saved_and_loaded(orchestrator).task_history) == 1
+
+
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff"])
 def test_a_lone_surrogate_is_kept_or_refused_when_it_is_read_and_not_later(
     path: Path, text: str

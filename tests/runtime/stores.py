@@ -180,11 +180,19 @@ class RecordedLog:
     def __init__(self) -> None:
         self.enabled = True
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self._something = asyncio.Event()
 
     def _take(self, level: str, event: str, fields: dict[str, Any]) -> None:
         complaint = undocumented(event, level, fields)
         assert complaint is None, complaint
         self.events.append((event, fields))
+        self._something.set()
+
+    async def comes(self, event: str, count: int = 1) -> None:
+        """Wait until there are so many of an event. All events come from the loop's thread."""
+        while len(self.of(event)) < count:
+            self._something.clear()
+            await within(self._something.wait())
 
     def debug(self, event: str, /, **fields: object) -> None:
         self._take("debug", event, fields)

@@ -187,9 +187,9 @@ def explore(
 @pytest.mark.parametrize("life", LIVES)
 def test_a_crash_at_any_operation_loses_nothing_acknowledged(life, fsync):
     for crash_at in range(1, 1000):
-        seeds = (crash_at, crash_at + 1, crash_at + 2)
         lasted = [
-            explore(life, fsync, crash_at, EFFECTS[seed % 3], seed, every=False) for seed in seeds
+            explore(life, fsync, crash_at, EFFECTS[seed % 3], seed, every=False)
+            for seed in range(crash_at, crash_at + 7)
         ]
         if not any(lasted):
             break

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penin.errors import CorruptionError, FormatError, JournalGapError
+from penin.errors import CorruptionError, FormatError, JournalGapError, StorageError
 from penin.storage.commits import FRAME_BYTES_MAX, ZERO_HASH, encode_commit, encode_header
 from penin.storage.reader import JournalReader, journal_path
 from penin.storage.tail import Torn
@@ -237,6 +237,14 @@ def test_a_line_longer_than_a_frame_is_corruption(fs, owner, reader):
     with pytest.raises(CorruptionError) as caught:
         seqs(reader)
     assert caught.value.position == size
+
+
+def test_what_cannot_be_read_is_an_error_of_the_store(fs, owner, reader):
+    fs.make_directory(journal_path(JOURNAL, 2))
+    with pytest.raises(StorageError, match="directory"):
+        seqs(reader)
+    with pytest.raises(StorageError, match="directory"):
+        JournalReader(fs, FIRST).files()
 
 
 def test_files_that_are_not_journal_files_are_none_of_ours(fs, owner, reader):

@@ -38,6 +38,42 @@ def test_a_torn_tail_is_cut_and_its_bytes_kept_aside(fs, owner):
     assert fs.after_crash(1).content(aside) == b"torn"
 
 
+def test_a_torn_tail_is_repaired_in_this_order(fs, owner):
+    owner.append()
+    owner.stop()
+    aside = f"{FIRST.name}.torn-{len(fs.content(FIRST))}"
+    fs.replace_content(FIRST, fs.content(FIRST) + b"torn")
+    before = len(fs.operations)
+    reopened(fs)
+    assert fs.operations[before:] == [
+        f"create {aside}.tmp",
+        "truncate",
+        "write",
+        "sync_file",
+        f"rename {aside}",
+        "sync_directory journal",
+        "truncate",
+        "write",  # the last commit again
+        "sync_file",
+        "sync_directory journal",
+        "write",  # the opening of the epoch
+        "sync_file",
+    ]
+
+
+def test_a_file_begun_in_vain_is_removed_before_anything_else(fs, owner):
+    owner.append()
+    owner.journal.rotate()
+    owner.stop()
+    fs.replace_content(FIRST, fs.content(FIRST) + b"torn")
+    before = len(fs.operations)
+    reopened(fs)
+    assert fs.operations[before : before + 2] == [
+        f"unlink {SECOND.name}",
+        "sync_directory journal",
+    ]
+
+
 def test_what_was_kept_aside_is_never_overwritten(fs, owner):
     owner.append()
     owner.stop()

@@ -1,0 +1,86 @@
+"""The command `penin`: what it understands, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+from typer.exceptions import TyperException
+
+import penin
+from penin.cli import help  # noqa: A004  # the texts of --help
+from penin.cli.exits import SIGNAL_BASE, ExitCode, exit_code_of
+from penin.cli.run import run
+from penin.cli.send import send
+from penin.cli.status import status
+from penin.cli.terminal import print_out, reserve_standard_descriptors, say
+from penin.errors import PeninError
+
+_HELP_OPTION: Final = {"help_option_names": ["-h", "--help"]}
+
+# No rich help: in a terminal of 80 columns it cuts the names of options and variables short.
+app: Final = typer.Typer(
+    name="penin",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings=_HELP_OPTION,
+    help=help.PENIN,
+    epilog=help.EPILOG,
+)
+app.command(help=help.RUN, context_settings=_HELP_OPTION)(run)
+app.command(help=help.SEND, context_settings=_HELP_OPTION)(send)
+app.command(help=help.STATUS, context_settings=_HELP_OPTION)(status)
+
+COMMANDS: Final = ("run", "send", "status")
+_OWN_OPTIONS: Final = ("--help", "-h", "--version")
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it with the value
+    if wanted:
+        print_out(f"penin {penin.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[  # its callback has done all there is to do
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says and return the exit code. Only a bug has a traceback."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] not in (*COMMANDS, *_OWN_OPTIONS):
+        words.insert(0, "run")
+    reserve_standard_descriptors()
+    command = typer.main.get_command(app)
+    try:
+        ended = command.main(args=words, prog_name="penin", standalone_mode=False)
+    except TyperException as error:
+        say(f"{_sentence(error)} (penin {words[0]} --help tells more)")
+        return ExitCode.USAGE
+    except KeyboardInterrupt:  # before the signals are received, or after
+        return SIGNAL_BASE + signal.SIGINT
+    except (PeninError, OSError) as error:
+        code = exit_code_of(error) or ExitCode.BUG
+        say(str(error))
+        return code
+    except Exception:  # noqa: BLE001  # the one place for bugs of ours
+        say("this is a bug of penin:\n" + traceback.format_exc())
+        return ExitCode.BUG
+    return ended if isinstance(ended, int) else ExitCode.SUCCESS
+
+
+def _sentence(error: TyperException) -> str:
+    """What typer says about a mistake, in one line."""
+    return " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")

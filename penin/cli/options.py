@@ -1,0 +1,109 @@
+"""The options that commands share: each is `--name` and, in the environment, `PENIN_NAME`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_type_hints
+
+import typer
+
+from penin.errors import RefusedError, UsageError
+from penin.runtime.store import MEMORY
+from penin.settings import Settings
+
+DIR_DEFAULT: Final = ".penin_omega"
+
+SETTINGS_HELP: Final[dict[str, str]] = {
+    "history_maxlen": "Bound of every history; without it the stored one (1000 in a new store).",
+    "fsync": "A message is acknowledged when it is on the disk (always), or when it is written "
+    "to the kernel, with a sync every second (everysec).",
+    "mailbox_messages_max": "The mailbox is full at so many messages.",
+    "mailbox_bytes_max": "The mailbox is full at so many bytes.",
+    "batch_messages_max": "A commit takes so many messages at most.",
+    "batch_bytes_max": "A commit takes no further message from so many bytes on.",
+    "checkpoint_interval_s": "Seconds between checkpoints; skipped when nothing changed.",
+    "checkpoint_transitions_max": "A checkpoint is due after so many transitions, too.",
+    "stop_grace_s": "Seconds that workers have from the stop until they are cancelled.",
+    "cancel_grace_s": "Seconds that their clean-up may take after that.",
+    "lock_wait_s": "Seconds to wait for a store that another process has open.",
+    "worker_failures_max": "A worker gives up after so many failures ...",
+    "worker_failures_within_s": "... within so many seconds, which stops the process.",
+    "worker_backoff_min_s": "Seconds of pause before a failed worker starts again; it doubles ...",
+    "worker_backoff_max_s": "... up to so many seconds.",
+}
+
+
+def environment_name(name: str) -> str:
+    """The variable of an option: `lock_wait_s` is `PENIN_LOCK_WAIT_S`."""
+    return f"PENIN_{name.upper()}"
+
+
+def option(name: str, help: str, **more: Any) -> Any:  # noqa: A002  # typer's word
+    """The option `--name` with its environment variable."""
+    flag = f"--{name.replace('_', '-')}"
+    return typer.Option(flag, envvar=environment_name(name), help=help, **more)
+
+
+Directory = Annotated[str, option("dir", "The store's directory; made if it is not there.")]
+LogFormatOption = Annotated[
+    Literal["auto", "json", "console"],
+    option("log_format", "auto: JSON lines, or readable where stderr is a terminal."),
+]
+LogLevelOption = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"],
+    option("log_level", "What is logged: this and everything graver."),
+]
+
+
+def store_directory(dir: str) -> Path:  # the word of the option
+    """The absolute path of the store, taken before anything can change the working directory.
+
+    Raises UsageError for what is no place for a store.
+    """
+    if dir == MEMORY:
+        raise UsageError(f"--dir {MEMORY}: a store in memory is for penin.open; name a directory")
+    path = Path(os.path.realpath(dir))
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"--dir {dir}: it is not a directory")
+    return path
+
+
+def with_settings(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command an option for every setting, instead of its parameter `settings`.
+
+    The command gets a `Settings`. A setting that is refused is a UsageError that names it.
+    """
+
+    def call(**given: Any) -> int:
+        chosen = {field.name: given.pop(field.name) for field in fields(Settings)}
+        try:
+            settings = Settings(**chosen)
+        except RefusedError as error:
+            raise UsageError(f"--{error.field.replace('_', '-')}: {error.reason}") from error
+        return command(settings=settings, **given)
+
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    hints = get_type_hints(Settings)
+    parameters = [parameter for parameter in own if parameter.name != "settings"] + [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=Annotated[
+                hints[field.name],
+                option(field.name, SETTINGS_HELP[field.name]),
+            ],
+        )
+        for field in fields(Settings)
+    ]
+    call.__doc__ = command.__doc__
+    call.__name__ = command.__name__
+    # What typer asks for; the wrapper takes whatever is given to it.
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    )
+    return call

@@ -1,0 +1,83 @@
+"""`penin run`: workers on a store, until they have returned or a signal comes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import penin
+from penin.cli.exits import ExitCode
+from penin.cli.options import (
+    DIR_DEFAULT,
+    Directory,
+    LogFormatOption,
+    LogLevelOption,
+    option,
+    store_directory,
+    with_settings,
+)
+from penin.cli.terminal import PATIENCE_S, counted, say
+from penin.cli.workers import load_worker, put_working_directory_on_path, split_arguments
+from penin.errors import UsageError
+from penin.ingress.chunks import Input
+from penin.ingress.lines import LineSource
+from penin.ingress.rejected import RejectedLines
+from penin.logs import configure
+from penin.settings import Settings
+
+WorkersArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="module:worker",
+        help="The workers; and after --, as name=value, their arguments.",
+        show_default=False,
+    ),
+]
+
+
+@with_settings
+def run(
+    workers: WorkersArgument = None,
+    *,
+    settings: Settings,
+    stdin: Annotated[
+        bool,
+        option(
+            "stdin",
+            "Take messages from stdin too, one JSON object a line, and do not end before it.",
+        ),
+    ] = False,
+    dir: Directory = DIR_DEFAULT,  # the word of the option
+    log_format: LogFormatOption = "auto",
+    log_level: LogLevelOption = "info",
+) -> int:
+    """The command; `penin.cli.help` tells what it promises."""
+    directory = store_directory(dir)
+    names, arguments = split_arguments(workers or [])
+    if arguments and not names:
+        raise UsageError(f"{', '.join(arguments)}: there is no worker to give an argument to")
+    put_working_directory_on_path()
+    functions = [load_worker(name) for name in names]
+    logs = configure(format=log_format, level=log_level)
+    try:
+        rejected = RejectedLines(directory)
+        source = LineSource([Input()], rejected, logs, waits_for_room=True)
+        penin.run(
+            *functions,
+            dir=directory,
+            settings=settings,
+            arguments=arguments,
+            sources=[source] if stdin else [],
+            log=logs,
+        )
+    finally:
+        logs.close(PATIENCE_S)
+    counts = source.counts
+    if counts.unreadable is not None:
+        say(f"stdin cannot be read: {counts.unreadable.strerror}")
+        return ExitCode.REFUSED_INPUT
+    if counts.refused and counts.is_complete:
+        say(f"{counted(counts.refused, 'line')} of stdin refused, kept in {rejected.path}")
+        return ExitCode.REFUSED_INPUT
+    return ExitCode.SUCCESS

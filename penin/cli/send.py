@@ -1,0 +1,163 @@
+"""`penin send`: JSON lines into a store."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import IO, Annotated, Any, Final
+
+import anyio
+import typer
+
+from penin.cli.exits import SIGNAL_BASE, ExitCode, exit_code_of
+from penin.cli.options import (
+    DIR_DEFAULT,
+    Directory,
+    LogFormatOption,
+    LogLevelOption,
+    store_directory,
+    with_settings,
+)
+from penin.cli.terminal import PATIENCE_S, counted, say
+from penin.errors import UsageError
+from penin.ingress.chunks import Input
+from penin.ingress.lines import LineSource
+from penin.ingress.rejected import RejectedLines
+from penin.logs import Logs, configure
+from penin.runtime.open import check_platform
+from penin.runtime.store import store_at
+from penin.runtime.supervisor import Supervisor
+from penin.settings import Settings
+
+STDIN_NAME: Final = "-"
+
+FilesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE",
+        help="Files of JSON lines, in this order; - (and nothing at all) is stdin.",
+        show_default=False,
+    ),
+]
+
+
+@with_settings
+def send(
+    files: FilesArgument = None,
+    *,
+    settings: Settings,
+    dir: Directory = DIR_DEFAULT,  # the word of the option
+    log_format: LogFormatOption = "auto",
+    log_level: LogLevelOption = "warning",
+) -> int:
+    """The command; `penin.cli.help` tells what it promises."""
+    directory = store_directory(dir)
+    inputs = [Input(None if name == STDIN_NAME else name) for name in files or [STDIN_NAME]]
+    bytes_total = _total(inputs)
+    task = _Sending(inputs, directory, settings)
+    with contextlib.ExitStack() as stack:
+        stream: IO[Any] = sys.stderr
+        if _is_terminal(sys.stderr):
+            from penin.cli.progress import ProgressBar
+
+            bar = stack.enter_context(ProgressBar(sys.stderr, bytes_total, task.reading))
+            stream = bar.stream
+        logs = configure(format=log_format, level=log_level, stream=stream)
+        stack.callback(logs.close, PATIENCE_S)
+        task.prepare(logs)
+        anyio.run(task.run)
+    return task.finish()
+
+
+class _Sending:
+    """One run of `send`: what it reads, how far it is, and how it ended."""
+
+    def __init__(self, inputs: list[Input], directory: Path, settings: Settings) -> None:
+        self._inputs = inputs
+        self._directory = directory
+        self._settings = settings
+        self._rejected = RejectedLines(directory)
+        self._signal: int | None = None
+        self._failure: BaseException | None = None
+
+    def prepare(self, logs: Logs) -> None:
+        """Tell where to log; before `run`."""
+        self._logs = logs
+        self._source = LineSource(self._inputs, self._rejected, logs, waits_for_room=False)
+
+    def reading(self) -> tuple[int, int, int]:
+        """How far it is, for the bar; called from its thread."""
+        counts = self._source.counts
+        return counts.bytes_read, counts.taken, counts.refused
+
+    async def run(self) -> None:
+        """Open the store and send everything; how it ended is told by `finish`."""
+        check_platform(self._directory)
+        store = store_at(self._directory, self._settings)
+        supervisor = _Supervisor(
+            store, self._settings, self._logs, sources=[self._source], with_signals=True
+        )
+        await supervisor.run()
+        self._failure = supervisor.failure
+        self._signal = supervisor.signal
+
+    def finish(self) -> int:
+        """Say how it ended, and return the exit code."""
+        counts = self._source.counts
+        stored = f"{counted(counts.taken, 'message')} stored in {self._directory}"
+        if counts.last_seq is not None:
+            stored += f" (seq {counts.first_seq} to {counts.last_seq})"
+        if counts.without_effect:
+            stored += f", {counts.without_effect:,} of them without effect (missing, conflict)"
+        if counts.refused:
+            kept = self._rejected.path
+            stored += f"; {counted(counts.refused, 'line')} refused, kept in {kept}"
+        if self._failure is not None and exit_code_of(self._failure) is not None:
+            say(str(self._failure))
+        if counts.unreadable is not None:
+            unread = counts.unreadable
+            say(f"{unread.filename or 'the input'} cannot be read: {unread.strerror or unread}")
+        if self._failure is None or counts.taken or counts.refused:
+            say(stored)
+        if self._failure is not None:
+            code = exit_code_of(self._failure)
+            if code is None:
+                raise self._failure
+            return code
+        if self._signal is not None and not counts.is_complete:
+            return SIGNAL_BASE + self._signal
+        if counts.refused or counts.unreadable is not None:
+            return ExitCode.REFUSED_INPUT
+        return ExitCode.SUCCESS
+
+
+def _total(inputs: list[Input]) -> int | None:
+    """The bytes to come, None where that is not known. Raises UsageError for what is not there."""
+    total: int | None = 0
+    for given in inputs:
+        try:
+            size = given.check()
+        except OSError as error:
+            raise UsageError(f"{given}: {error.strerror or error}") from error
+        total = None if size is None or total is None else total + size
+    return total
+
+
+def _is_terminal(stream: IO[str] | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+class _Supervisor(Supervisor):
+    """One that remembers which signal ended it."""
+
+    signal: int | None = None
+
+    def stop(self, reason: str) -> None:
+        if not self.stopping.is_set() and reason in signal.Signals.__members__:
+            self.signal = signal.Signals[reason]
+        super().stop(reason)

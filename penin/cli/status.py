@@ -1,0 +1,92 @@
+"""`penin status`: what a store holds, for people and for programs."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from penin.cli.exits import ExitCode
+from penin.cli.options import DIR_DEFAULT, Directory, option, store_directory
+from penin.cli.terminal import counted, print_out
+
+if TYPE_CHECKING:
+    from penin.cli.locks import LockState
+    from penin.cli.store_status import StoreStatus
+
+
+def status(
+    *,
+    dir: Directory = DIR_DEFAULT,  # the word of the option
+    json: Annotated[bool, option("json", "One JSON object, for programs.")] = False,
+) -> int:
+    """The command; `penin.cli.help` tells what it promises."""
+    import msgspec
+
+    from penin.cli.store_status import read_status
+
+    found = read_status(store_directory(dir))
+    if json:
+        print_out(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+    else:
+        print_out(_table(found))
+    return ExitCode.SUCCESS
+
+
+def _table(found: StoreStatus) -> str:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _rows(found):
+        # A Text, and no markup: names of histories come from outside.
+        table.add_row(name, Text("".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)))
+    text = io.StringIO()
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    Console(file=text, force_terminal=is_terminal, width=None if is_terminal else 120).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def _rows(found: StoreStatus) -> list[tuple[str, str]]:
+    statistics, checkpoint, journal = found.statistics, found.checkpoint, found.journal
+    rows = [
+        ("store", found.dir),
+        ("id", found.store or "none yet: not opened by this version"),
+        ("epoch", "none" if found.epoch is None else str(found.epoch)),
+        ("seq", f"{found.seq:,}" + (f" at {found.last_commit_at}" if found.last_commit_at else "")),
+        ("knowledge base", counted(statistics["knowledge_base_size"], "artifact")),
+    ]
+    for name, history in found.histories.items():
+        bound = "all kept" if history.maxlen is None else f"the newest {history.maxlen:,} kept"
+        rows.append((name, f"{counted(history.size, 'item')} ({bound})"))
+    rows += [
+        ("average score", f"{statistics['avg_score']:g}"),
+        ("documents", f"{found.documents:,}"),
+    ]
+    if checkpoint is None:
+        rows.append(("checkpoint", "none yet"))
+    else:
+        at = f" at {checkpoint.at}" if checkpoint.at else ""
+        size = counted(checkpoint.size_bytes, "byte")
+        rows.append(("checkpoint", f"seq {checkpoint.seq:,}{at}, {size}, {checkpoint.kept} kept"))
+    files = f"{counted(journal.size_bytes, 'byte')} in {counted(journal.files, 'file')}"
+    if journal.incomplete_bytes:
+        files += f", {journal.incomplete_bytes:,} of them an incomplete commit at the end"
+    rows.append(("journal", files))
+    if found.rejected_bytes:
+        rows.append(("rejected.jsonl", counted(found.rejected_bytes, "byte")))
+    formats = journal.format if checkpoint is None else f"{checkpoint.format}, {journal.format}"
+    rows += [("format", formats), ("lock", _holder(found.lock))]
+    return rows
+
+
+def _holder(lock: LockState) -> str:
+    written = "" if lock.pid is None else f"process {lock.pid} on {lock.host}"
+    if lock.held is None:
+        return f"cannot be told from here; last taken by {written}" if written else "unknown"
+    if lock.held:
+        return f"held by {written or 'a process that has not written itself down'}"
+    return f"free ({written} ended without giving it up)" if written else "free"

@@ -1,0 +1,132 @@
+"""What a store holds, read beside a live writer: no lock is taken and nothing is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from penin.cli.locks import LockState, lock_state
+from penin.core.reader import StateReader
+from penin.core.snapshots import FORMAT, Envelope, decode_snapshot
+from penin.core.state import State
+from penin.errors import JournalGapError, UsageError
+from penin.ingress.rejected import REJECTED_NAME
+from penin.runtime.recovery import apply_commit
+from penin.runtime.store import JOURNAL_DIRECTORY
+from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION
+from penin.storage.filesystem import OsFileSystem
+from penin.storage.reader import JournalReader
+from penin.storage.snapshots import FileSnapshotStore
+
+READ_TRIES_MAX: Final = 10
+"""How often it starts anew because a checkpoint took files from under it."""
+
+
+class History(msgspec.Struct, frozen=True):
+    """A history: how many items it has, and how many it keeps (None: all)."""
+
+    size: int
+    maxlen: int | None
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The newest snapshot. `at` is the time of the last commit in it."""
+
+    seq: int
+    at: str | None
+    size_bytes: int
+    kept: int  # checkpoints that are kept, this one among them
+    format: str
+
+
+class JournalStatus(msgspec.Struct, frozen=True):
+    """The journal: the size of its files, and bytes at the end that no commit holds (yet)."""
+
+    size_bytes: int
+    files: int
+    incomplete_bytes: int
+    format: str = f"{JOURNAL_FORMAT} {JOURNAL_VERSION}"
+
+
+class StoreStatus(msgspec.Struct, frozen=True):
+    """What `penin status --json` writes."""
+
+    dir: str
+    store: str | None
+    epoch: int | None
+    seq: int
+    last_commit_at: str | None
+    statistics: dict[str, Any]
+    histories: dict[str, History]
+    documents: int
+    checkpoint: Checkpoint | None
+    journal: JournalStatus
+    rejected_bytes: int
+    lock: LockState
+
+
+def read_status(directory: Path) -> StoreStatus:
+    """The store in a directory as it is on disk now.
+
+    Raises UsageError where there is no store, CorruptionError or FormatError for what a crash does
+    not explain, and OSError.
+    """
+    for attempt in range(READ_TRIES_MAX):
+        try:
+            return _read_once(directory)
+        except JournalGapError:
+            if attempt == READ_TRIES_MAX - 1:
+                raise
+    raise AssertionError  # the loop returns or raises
+
+
+def _read_once(directory: Path) -> StoreStatus:
+    fs = OsFileSystem()
+    snapshots = FileSnapshotStore(fs, directory)
+    journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
+    data = snapshots.latest()
+    if data is None and journal.is_empty():
+        raise UsageError(f"there is no store in {directory}")
+    state, envelope, checkpoint = State(), Envelope(), None
+    if data is not None:
+        state, envelope = decode_snapshot(data, snapshots.path)
+        kept = len(snapshots.checkpoints())
+        form = f"{FORMAT} {envelope.version}" if envelope.version > 1 else "original"
+        checkpoint = Checkpoint(state.seq, envelope.at, len(data), kept, form)
+    at, epoch, store, tail_bytes = envelope.at, envelope.epoch, envelope.store, 0
+    if data is None or envelope.store is not None:
+        for commit in journal.read(state.seq, envelope.journal_hash):
+            apply_commit(state, commit)
+            at = commit.at
+        end = journal.end
+        if end is not None:
+            epoch = max(epoch or 0, end.position.epoch)
+            store = end.header.store if end.header is not None else store
+            tail_bytes = end.tail.size if end.tail is not None else 0
+    reader = StateReader(state)
+    return StoreStatus(
+        dir=str(directory),
+        store=store,
+        epoch=epoch,
+        seq=state.seq,
+        last_commit_at=at,
+        statistics=reader.get_statistics(),
+        histories={
+            name: History(len(history), history.maxlen)
+            for name, history in reader.histories.items()
+        },
+        documents=len(reader.documents),
+        checkpoint=checkpoint,
+        journal=JournalStatus(journal.size_bytes(), len(journal.files()), tail_bytes),
+        rejected_bytes=_size(directory / REJECTED_NAME),
+        lock=lock_state(directory),
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,55 @@
+"""What is said to people, on a terminal or wherever stderr leads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Final
+
+from penin.logs import LogBuffer
+from penin.logs.streams import sink_of
+
+PATIENCE_S: Final = 1.0
+
+
+def say(sentence: str) -> None:
+    """Write a line to stderr. Never raises, and waits for a reader for `PATIENCE_S` at most.
+
+    What is not printable is escaped: names that come from outside must not move a cursor.
+    """
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in sentence)
+    # A stalled pipe would keep the process from ending: the log's buffer has a thread for that.
+    buffer: LogBuffer[bytes] = LogBuffer(sink_of(sys.stderr), lambda _count: b"", linger_s=0)
+    buffer.put(f"penin: {shown}\n".encode("utf-8", "backslashreplace"))
+    buffer.close(PATIENCE_S)
+
+
+def print_out(text: str) -> None:
+    """Write to stdout. A reader that has gone (`| head`) is none of our business."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in Python's buffer would raise again at the interpreter's end.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def reserve_standard_descriptors() -> None:
+    """Let 0, 1 and 2 lead somewhere, where the process was started without them.
+
+    Otherwise the next file that is opened gets the number: a journal as descriptor 2 would have
+    written into it whatever a library or a child of a worker writes to stderr.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+            os.set_inheritable(fd, True)  # noqa: FBT003  # a flag of the operating system
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 message`, `2 messages`, `1,000 messages`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

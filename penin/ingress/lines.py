@@ -1,0 +1,270 @@
+"""JSON lines: one message each, from stdin or a file.
+
+Rules:
+
+1. The order of the lines is the order of their seqs. Many messages are on their way at a time, so
+   that one commit carries many of them; how many is bounded, in messages and in bytes.
+2. A line that is refused changes nothing, is logged, kept in `rejected.jsonl`, and the rest goes
+   on. Whatever is in a line, it is taken or refused: nothing in it is an error of this program.
+3. Empty lines are skipped, and counted in the line numbers.
+4. Cancelled, nothing more is read, and what is on its way is answered before this returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from penin.core.transitions import OK, Ack, Message, Origin
+from penin.core.vocabulary import message as message_of
+from penin.errors import (
+    MailboxFullError,
+    PeninError,
+    RefusedError,
+    RefusedTypeError,
+    RefusedValueError,
+    StorageFullError,
+)
+from penin.ingress.chunks import Input
+from penin.ingress.rejected import RejectedLines
+from penin.ingress.splitting import LINE_BYTES_MAX, Line, split_lines
+from penin.logs import EventLog
+
+if TYPE_CHECKING:
+    from penin.runtime.protocol import AsyncOrchestrator
+
+IN_FLIGHT_MESSAGES_MAX: Final = 4096
+IN_FLIGHT_BYTES_MAX: Final = 16 * 2**20
+THREAD_BYTES: Final = 2**16
+"""A longer line is read on a thread."""
+SLICE_S: Final = 0.005
+"""After so long on the loop, reading lines lets the other tasks run."""
+FULL_PAUSE_S: Final = 1.0
+ANSWERS_WAIT_S: Final = 10.0
+
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class Counts:
+    """How it went so far; the owner of a source may read it at any time."""
+
+    def __init__(self) -> None:
+        self.bytes_read = 0
+        self.taken = 0  # acknowledged
+        self.refused = 0
+        self.without_effect = 0  # acknowledged with `missing` or `conflict`
+        self.first_seq: int | None = None
+        self.last_seq: int | None = None
+        self.is_complete = False  # read to the end, everything answered
+        self.unreadable: OSError | None = None
+
+    def note(self, ack: Ack, message: Message) -> None:
+        """One more message is acknowledged."""
+        self.taken += 1
+        self.without_effect += ack.result != OK
+        if self.first_seq is None:
+            self.first_seq = ack.seq - message.count + 1
+        self.last_seq = ack.seq
+
+
+class _Sent(NamedTuple):
+    message: Message
+    answer: asyncio.Future[Ack]
+
+
+class LineSource:
+    """Reads inputs one after the other and sends their lines; called with the orchestrator.
+
+    With `waits_for_room`, a full disk is waited out and what was not stored is sent again (for a
+    worker, which goes on reading and writes again once there is room); without it, StorageFullError
+    ends the reading. Raises besides what else the orchestrator raises, and StorageError where a
+    refused line cannot be kept. An input that cannot be read (any more) is left in
+    `counts.unreadable`, and reading ends there.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        rejected: RejectedLines,
+        log: EventLog,
+        *,
+        waits_for_room: bool,
+    ) -> None:
+        self.counts = Counts()
+        self._inputs = inputs
+        self._rejected = rejected
+        self._log = log
+        self._waits_for_room = waits_for_room
+        self._sent: deque[_Sent] = deque()
+        self._sent_bytes = 0
+
+    async def __call__(self, orchestrator: AsyncOrchestrator) -> None:
+        """Send everything; returns when it is answered."""
+        loop = asyncio.get_running_loop()
+        async with self._rejected:
+            for given in self._inputs:
+                begun_s, taken, refused = loop.time(), self.counts.taken, self.counts.refused
+                names = {} if given.name is None else {"name": given.name}
+                self._log.info("ingress.opened", source=given.source, **names)
+                try:
+                    await self._send_all(orchestrator, given)
+                finally:
+                    self._log.info(
+                        "ingress.ended",
+                        source=given.source,
+                        taken=self.counts.taken - taken,
+                        refused=self.counts.refused - refused,
+                        seconds=round(loop.time() - begun_s, 6),
+                        **names,
+                    )
+                if self.counts.unreadable is not None:
+                    return
+        self.counts.is_complete = True
+
+    async def _send_all(self, orchestrator: AsyncOrchestrator, given: Input) -> None:
+        try:
+            async with given.opened() as blocks, aclosing(split_lines(blocks)) as lines:
+                slice_begun_s = anyio.current_time()
+                async for line in lines:
+                    self.counts.bytes_read += len(line.data) + line.is_last
+                    await self._take(orchestrator, given, line)
+                    if anyio.current_time() - slice_begun_s > SLICE_S:
+                        await asyncio.sleep(0)
+                        slice_begun_s = anyio.current_time()
+            while self._sent:
+                await self._settle_oldest(orchestrator)
+        except OSError as error:  # the store's own errors are PeninErrors
+            self.counts.unreadable = error
+        finally:
+            await self._count_answers()
+
+    # -- one line -----------------------------------------------------------------------------
+
+    async def _take(self, orchestrator: AsyncOrchestrator, given: Input, line: Line) -> None:
+        if not line.is_whole:
+            await self._rejected.append(line.data, ends_line=line.is_last)
+            if line.is_last:
+                reason = f"longer than the {LINE_BYTES_MAX} bytes that a line may have"
+                self._note_refused(given, line, RefusedValueError("message", reason))
+            return
+        if not line.data.strip():
+            return
+        origin = Origin(given.source, given.name, line.number)
+        try:
+            if len(line.data) > THREAD_BYTES:
+                message = await anyio.to_thread.run_sync(read_message, line.data, origin)
+            else:
+                message = read_message(line.data, origin)
+        except RefusedError as error:
+            await self._rejected.append(line.data)
+            self._note_refused(given, line, error)
+        else:
+            await self._send(orchestrator, message)
+
+    def _note_refused(self, given: Input, line: Line, error: RefusedError) -> None:
+        self.counts.refused += 1
+        names = {} if given.name is None else {"name": given.name}
+        self._log.warning(
+            "message.refused",
+            source=given.source,
+            line=line.number,
+            field=error.field,
+            reason=error.reason,
+            **names,
+        )
+
+    # -- what is on its way -------------------------------------------------------------------
+
+    async def _send(self, orchestrator: AsyncOrchestrator, message: Message) -> None:
+        while self._sent and (
+            len(self._sent) >= IN_FLIGHT_MESSAGES_MAX or self._sent_bytes >= IN_FLIGHT_BYTES_MAX
+        ):
+            await self._settle_oldest(orchestrator)
+        while True:
+            try:
+                self._note_sent(message, asyncio.ensure_future(orchestrator.send_nowait(message)))
+                return
+            except MailboxFullError:
+                if not self._sent:
+                    # Others fill the mailbox: it waits for its turn, and nothing overtakes it.
+                    sending = asyncio.ensure_future(orchestrator.send(message))
+                    self._note_sent(message, sending)
+                    await self._settle_oldest(orchestrator)
+                    return
+                await self._settle_oldest(orchestrator)
+
+    def _note_sent(self, message: Message, answer: asyncio.Future[Ack]) -> None:
+        self._sent.append(_Sent(message, answer))
+        self._sent_bytes += len(message.raw)
+
+    async def _settle_oldest(self, orchestrator: AsyncOrchestrator) -> None:
+        """Wait for the oldest answer. Raises what the orchestrator answered, other than an ack."""
+        message, answer = self._sent[0]
+        if not answer.done():
+            # `await answer` would withdraw this message, and not those behind it, when cancelled.
+            await asyncio.wait({answer})
+        try:
+            ack = answer.result()
+        except StorageFullError:
+            if not self._waits_for_room:
+                raise
+            await self._send_again(orchestrator)
+            return
+        self._forget_oldest()
+        self.counts.note(ack, message)
+
+    def _forget_oldest(self) -> None:
+        self._sent_bytes -= len(self._sent.popleft().message.raw)
+
+    async def _send_again(self, orchestrator: AsyncOrchestrator) -> None:
+        """The disk is full: send again, one by one and in order, all that was not stored."""
+        while self._sent:
+            message, answer = self._sent[0]
+            if not answer.done():
+                await asyncio.wait({answer})
+            try:
+                ack = answer.result()
+            except StorageFullError:
+                await anyio.sleep(FULL_PAUSE_S)
+                again = asyncio.ensure_future(orchestrator.send(message))
+                self._sent[0] = _Sent(message, again)
+                continue
+            self._forget_oldest()
+            self.counts.note(ack, message)
+
+    async def _count_answers(self) -> None:
+        """At the end, however it came: what is still on its way is answered, and counted."""
+        if not self._sent:
+            return
+        pending = {sent.answer for sent in self._sent}
+        with anyio.move_on_after(ANSWERS_WAIT_S, shield=True):
+            await asyncio.wait(pending)
+        while self._sent:
+            message, answer = self._sent[0]
+            self._forget_oldest()
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                self.counts.note(answer.result(), message)
+
+
+def read_message(line: bytes, origin: Origin) -> Message:
+    """The message in a line. Raises RefusedError for everything that is none."""
+    try:
+        return message_of(_decode(line), origin)
+    except RefusedError:
+        raise
+    except UnicodeDecodeError as error:
+        reason = f"not valid UTF-8: {error.reason}"
+        raise RefusedValueError("message", reason) from error
+    except RecursionError as error:
+        raise RefusedValueError("message", "nested too deep") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise RefusedValueError("message", f"not JSON: {error}") from error
+    except PeninError as error:
+        raise RefusedTypeError("message", str(error)) from error

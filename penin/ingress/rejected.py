@@ -1,0 +1,93 @@
+"""`rejected.jsonl`: the lines that were refused, kept as they came.
+
+Rules:
+
+1. Every refused line is appended with exactly its bytes, whatever they are: not valid JSON, not
+   valid UTF-8, longer than a line may be. A line feed ends it, also where the input ended without
+   one. So the file can be mended with an editor and sent again; why each line was refused is in
+   the log, as `message.refused` with file and line.
+2. The file only grows. It is 0600 and never reached through a symlink.
+3. A line is with the kernel before the next line of the input is read, and on the disk when the
+   input has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import aiofiles
+from aiofiles.threadpool.binary import AsyncBufferedIOBase
+
+from penin.storage.filesystem import FILE_MODE, storage_error
+
+REJECTED_NAME: Final = "rejected.jsonl"
+
+
+class RejectedLines:
+    """Appends to `rejected.jsonl` of a store directory, which must be there and be locked.
+
+    An async context manager; the file is made when the first line is refused. Raises StorageError
+    (StorageFullError where there is no room) where a line cannot be kept.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / REJECTED_NAME
+        self._file: AsyncBufferedIOBase | None = None
+        self._inside_line = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            if self._inside_line:
+                await file.write(b"\n")
+            await file.flush()
+            await asyncio.to_thread(os.fsync, file.fileno())
+        except OSError as failure:
+            raise storage_error(self.path, failure) from failure
+        finally:
+            await file.close()
+
+    async def append(self, data: bytes, *, ends_line: bool = True) -> None:
+        """Append a line, or a piece of one that is too long to be in memory as a whole."""
+        try:
+            file = self._file or await self._open()
+            await file.write(data + b"\n" if ends_line else data)
+            await file.flush()
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        self._inside_line = not ends_line
+
+    async def _open(self) -> AsyncBufferedIOBase:
+        file = await aiofiles.open(self.path, "ab", opener=_open_appending)
+        self._file = file
+        if await asyncio.to_thread(_ends_inside_line, self.path):
+            # A process was killed while it appended: its piece must not become part of this line.
+            await file.write(b"\n")
+        return file
+
+
+def _open_appending(path: str, _flags: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(path, flags, FILE_MODE)
+
+
+def _ends_inside_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
