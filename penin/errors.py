@@ -100,7 +100,7 @@ class JournalGapError(CorruptionError):
 
 
 class FormatError(StorageError):
-    """A file that this version does not read: another format, a newer version, a wrong digest."""
+    """A file that this version does not read: another format, a newer version."""
 
 
 class LockedError(StorageError):

@@ -11,7 +11,7 @@ from typing import IO, Annotated, Any, Final
 import anyio
 import typer
 
-from penin.cli.exits import SIGNAL_BASE, ExitCode, exit_code_of
+from penin.cli.exits import SIGNAL_BASE, ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
     Directory,
@@ -21,7 +21,6 @@ from penin.cli.options import (
     with_settings,
 )
 from penin.cli.terminal import PATIENCE_S, counted, say
-from penin.errors import UsageError
 from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
 from penin.ingress.rejected import RejectedLines
@@ -104,52 +103,31 @@ class _Sending:
         self._signal = supervisor.signal
 
     def finish(self) -> int:
-        """Say how it ended, and return the exit code."""
+        """Say how it ended, and return the exit code. Raises what is a bug of ours."""
         counts = self._source.counts
-        stored = f"{counted(counts.taken, 'message')} stored in {self._directory}"
-        if counts.last_seq is not None:
-            stored += f" (seq {counts.first_seq} to {counts.last_seq})"
-        if counts.without_effect:
-            stored += f", {counts.without_effect:,} of them without effect (missing, conflict)"
-        if counts.refused:
-            kept = self._rejected.path
-            stored += f"; {counted(counts.refused, 'line')} refused, kept in {kept}"
-        if self._failure is not None and exit_code_of(self._failure) is not None:
-            say(str(self._failure))
+        if self._failure is None or counts.taken or counts.refused:
+            say(self._summary())
+        if self._failure is not None:
+            raise self._failure
         if counts.unreadable is not None:
             unread = counts.unreadable
             say(f"{unread.filename or 'the input'} cannot be read: {unread.strerror or unread}")
-        if self._failure is None or counts.taken or counts.refused:
-            say(stored)
-        if self._failure is not None:
-            code = exit_code_of(self._failure)
-            if code is None:
-                raise self._failure
-            return code
+            return ExitCode.REFUSED_INPUT
         if self._signal is not None and not counts.is_complete:
             return SIGNAL_BASE + self._signal
-        if counts.refused or counts.unreadable is not None:
-            return ExitCode.REFUSED_INPUT
-        return ExitCode.SUCCESS
+        return ExitCode.REFUSED_INPUT if counts.refused else ExitCode.SUCCESS
 
-
-def _total(inputs: list[Input]) -> int | None:
-    """The bytes to come, None where that is not known. Raises UsageError for what is not there."""
-    total: int | None = 0
-    for given in inputs:
-        try:
-            size = given.check()
-        except OSError as error:
-            raise UsageError(f"{given}: {error.strerror or error}") from error
-        total = None if size is None or total is None else total + size
-    return total
-
-
-def _is_terminal(stream: IO[str] | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # closed
-        return False
+    def _summary(self) -> str:
+        counts = self._source.counts
+        summary = f"{counted(counts.taken, 'message')} stored in {self._directory}"
+        if counts.last_seq is not None:
+            summary += f" (seq {counts.first_seq} to {counts.last_seq})"
+        if counts.without_effect:
+            summary += f", {counts.without_effect:,} of them without effect (missing, conflict)"
+        if counts.refused:
+            kept = self._rejected.path
+            summary += f"; {counted(counts.refused, 'line')} refused, kept in {kept}"
+        return summary
 
 
 class _Supervisor(Supervisor):

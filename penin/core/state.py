@@ -59,7 +59,7 @@ class History(deque[Any]):
     append = appendleft = extend = extendleft = insert = remove = rotate = _refuse
     pop = popleft = clear = reverse = _refuse
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, of whatever kind, is a plain deque that its owner may change."""

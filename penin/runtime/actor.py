@@ -174,6 +174,7 @@ class Actor:
         if not self._is_full:
             self._is_full = True
             self._log.warning("storage.full", cause=error.reason, path=str(error.path))
+        self.note_durable(self._journal.durable_seq)  # cutting back synced what was before
         for _, answer, _ in batch:
             if not answer.done():
                 answer.set_exception(StorageFullError(error.path, error.reason))

@@ -113,9 +113,7 @@ class Checkpointer:
     def close(self) -> None:
         """Take no further requests, and refuse those that wait."""
         self._closed = True
-        for _, answer in self._requests:
-            if not answer.done():
-                answer.set_exception(ClosedError("the orchestrator is closed"))
+        _answer(self._requests, self._actor.failure or ClosedError("the orchestrator is closed"))
         self._requests.clear()
 
     async def _serve(self, reason: str) -> None:
@@ -137,7 +135,8 @@ class Checkpointer:
                     f"the last checkpoint failed ({named}); the journal has everything"
                 ) from error
         except BaseException:
-            _answer(requests, ClosedError("the orchestrator stopped during the checkpoint"))
+            stopped = ClosedError("the orchestrator stopped during the checkpoint")
+            _answer(requests, self._actor.failure or stopped)
             raise
         else:
             for _, answer in requests:

@@ -18,7 +18,7 @@ from penin.errors import UnsupportedPlatformError, WrongContextError
 from penin.logs import embedded_logger
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.recovery import read_state
-from penin.runtime.store import MEMORY, store_at
+from penin.runtime.store import MEMORY, resolved, store_at
 from penin.runtime.supervisor import Supervisor
 from penin.settings import Settings
 from penin.storage.filesystem import FileSystem
@@ -69,7 +69,10 @@ class Opening:
     async def _open(self) -> EmbeddedOrchestrator:
         check_platform(self._directory)
         log = embedded_logger(self._logger)
-        store = store_at(self._directory, self._settings, self._fs)
+        directory = self._directory
+        if self._fs is None:
+            directory = await anyio.to_thread.run_sync(resolved, directory)
+        store = store_at(directory, self._settings, self._fs)
         supervisor = Supervisor(store, self._settings, log)
         task = asyncio.create_task(_run(supervisor), name=f"penin supervisor of {store.name}")
         try:

@@ -10,7 +10,7 @@ import anyio
 
 from penin.logs import EventLog, embedded_logger
 from penin.runtime.open import check_platform
-from penin.runtime.store import store_at
+from penin.runtime.store import resolved, store_at
 from penin.runtime.supervisor import Source, Supervisor
 from penin.runtime.workers import WorkerFunction, make_workers
 from penin.settings import Settings
@@ -36,12 +36,13 @@ def run(
     """
     made = make_workers(workers, arguments or {})
     chosen = settings or Settings()
+    directory = resolved(dir)
 
     async def main() -> None:
-        check_platform(dir)
+        check_platform(directory)
         events = log if log is not None else embedded_logger()
         supervisor = Supervisor(
-            store_at(dir, chosen),
+            store_at(directory, chosen),
             chosen,
             events,
             workers=made,

@@ -62,13 +62,13 @@ class Store:
 def store_at(
     directory: str | os.PathLike[str], settings: Settings, fs: FileSystem | None = None
 ) -> Store:
-    """The store in a directory, which need not exist, or in memory (`:memory:`).
+    """The store in a directory (see `resolved`), which need not exist, or in memory (`:memory:`).
 
     `fs` is the file system; tests give one that crashes.
     """
     if os.fspath(directory) == MEMORY:
         return Store(None, MemoryJournal(), MemorySnapshotStore(), None, None)
-    path = Path(os.path.realpath(directory)) if fs is None else Path(directory)
+    path = Path(directory)
     files = OsFileSystem() if fs is None else fs
     return Store(
         path,
@@ -77,3 +77,8 @@ def store_at(
         StoreLock(files, path),
         files,
     )
+
+
+def resolved(directory: str | os.PathLike[str]) -> str:
+    """The directory without symbolic links, which nothing in a store follows; reads the disk."""
+    return MEMORY if os.fspath(directory) == MEMORY else os.path.realpath(directory)

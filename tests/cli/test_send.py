@@ -1,0 +1,130 @@
+"""`penin send`: files and stdin into a store."""
+
+from __future__ import annotations
+
+import os
+import pty
+import resource
+import signal
+import subprocess
+import sys
+import threading
+
+import penin
+from penin.cli.exits import ExitCode
+from tests.cli.processes import PATIENCE_S, REPOSITORY, Penin, jsonl, scores
+from tests.cli.processes import penin as run_penin
+
+STORE = ".penin_omega"
+
+
+def test_files_and_stdin_are_stored_in_order_and_summed_up(place):
+    (place / "one.jsonl").write_bytes(scores(3))
+    (place / "two.jsonl").write_bytes(scores(2, start=5))
+    with Penin(place, "send", "one.jsonl", "-", "two.jsonl", stdin=subprocess.PIPE) as process:
+        process.stdin.write(scores(2, start=3))
+        process.stdin.close()
+        assert process.end() == ExitCode.SUCCESS
+    assert process.err == [f"penin: 7 messages stored in {place / STORE} (seq 1 to 7)"]
+    assert list(penin.load(place / STORE).score_history) == [float(n) for n in range(7)]
+
+
+def test_refused_lines_are_named_and_kept_and_the_rest_goes_on(place):
+    bad = [b"nope", b'{"type": "add_score", "score": "x"}', b"\xff\xfe\x00", b"[" * 10_000, b"[]"]
+    lines = [b'{"type": "add_score", "score": 1}', b"", b"  \r"]
+    (place / "in.jsonl").write_bytes(b"\n".join([*bad, *lines, lines[0]]))
+    process = run_penin(place, "send", "in.jsonl")
+    assert process.code == ExitCode.REFUSED_INPUT
+    events = [event for event in process.events if event["event"] == "message.refused"]
+    assert [event["line"] for event in events] == [1, 2, 3, 4, 5]
+    assert {event["name"] for event in events} == {"in.jsonl"}
+    assert [event["field"] for event in events][1] == "score"
+    assert "2 messages stored" in process.err[-1]
+    assert "5 lines refused" in process.err[-1]
+    kept = place / STORE / "rejected.jsonl"
+    assert kept.read_bytes() == b"\n".join([*bad, b""])
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_many_messages_share_commits(place):
+    (place / "in.jsonl").write_bytes(scores(20_000))
+    assert run_penin(place, "send", "in.jsonl", "--history-maxlen", "100000").code == 0
+    store = penin.load(place / STORE)
+    assert list(store.score_history) == [float(n) for n in range(20_000)]
+    commits = sum(path.read_bytes().count(b"\n") for path in (place / STORE / "journal").iterdir())
+    assert commits < 1000
+
+
+def test_a_file_that_is_not_there_is_a_mistake_of_usage(place):
+    process = run_penin(place, "send", "one.jsonl")
+    assert process.code == ExitCode.USAGE
+    assert process.err == ["penin: one.jsonl: No such file or directory"]
+    assert not (place / STORE).exists()
+
+
+def test_ctrl_c_ends_it_with_what_was_acknowledged(place):
+    options = ["--log-level", "info"]
+    with Penin(place, "send", *options, stdin=subprocess.PIPE) as process:
+        process.stdin.write(scores(3))
+        process.event("state.transition", seq=3)
+        process.signal(signal.SIGINT)
+        assert process.end() == 128 + signal.SIGINT
+    assert "3 messages stored" in process.err[-1]
+    assert list(penin.load(place / STORE).score_history) == [0.0, 1.0, 2.0]
+
+
+def test_a_full_disk_is_said_and_what_was_acknowledged_is_counted(place):
+    size = 200_000
+    filling = "x" * 1000
+    (place / "in.jsonl").write_bytes(
+        jsonl(*({"type": "add_task", "task": {"n": n, "x": filling}} for n in range(1000)))
+    )
+    code = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from penin.cli import main\n"
+        "sys.exit(main(['send', 'in.jsonl', '--batch-messages-max', '10']))"
+    )
+    assert resource.RLIMIT_FSIZE >= 0
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=place,
+        env={"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == ExitCode.STORAGE_FAILED, done.stderr
+    assert "Traceback" not in done.stderr
+    summary, failure = done.stderr.splitlines()[-2:]
+    assert "File too large" in failure
+    stored = penin.load(place / STORE).task_history
+    assert f" {len(stored)} messages stored" in summary
+    assert [task["n"] for task in stored] == list(range(len(stored)))
+    assert len(stored) > 0
+
+
+def test_a_terminal_gets_a_progress_bar_with_log_lines_above_it(place):
+    (place / "in.jsonl").write_bytes(scores(5000) + b"nope\n")
+    ours, theirs = pty.openpty()
+    chunks: list[bytes] = []
+
+    def collect():
+        try:
+            while chunk := os.read(ours, 4096):
+                chunks.append(chunk)
+        except OSError:  # the other end is closed
+            return
+
+    reader = threading.Thread(target=collect)
+    with Penin(place, "send", "in.jsonl", stderr=theirs, TERM="xterm", COLUMNS="120") as process:
+        os.close(theirs)
+        reader.start()
+        assert process.end() == ExitCode.REFUSED_INPUT
+    reader.join(PATIENCE_S)
+    os.close(ours)
+    shown = b"".join(chunks).decode()
+    assert "sending" in shown
+    assert "message.refused" in shown
+    assert "5,000 messages stored" in shown

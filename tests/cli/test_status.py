@@ -1,0 +1,137 @@
+"""`penin status`, beside a worker and without one; the lock as the kernel has it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+
+import penin
+from penin.cli.exits import ExitCode
+from penin.cli.locks import lock_state
+from tests.cli.processes import Penin
+from tests.cli.processes import penin as run_penin
+
+STORE = ".penin_omega"
+
+
+def files_of(directory):
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def status_of(place):
+    process = run_penin(place, "status", "--json")
+    assert process.code == ExitCode.SUCCESS
+    assert process.err == []
+    return json.loads("\n".join(process.out))
+
+
+def test_it_tells_everything_while_a_worker_runs_and_changes_nothing(place):
+    with Penin(place, "run", "workers:count", "workers:wait") as worker:
+        worker.output(4)
+        worker.event("state.transition", seq=3)
+        before = files_of(place / STORE)
+        status = status_of(place)
+        assert files_of(place / STORE) == before
+        opened = worker.event("store.opened")
+        assert (status["store"], status["epoch"]) == (opened["store"], 1)
+        assert status["dir"] == str(place / STORE)
+        assert status["seq"] == 3
+        assert status["statistics"]["score_history_size"] == 3
+        assert status["statistics"]["avg_score"] == 1.0
+        assert status["checkpoint"] is None
+        assert status["journal"]["files"] == 1
+        assert status["lock"] == {"held": True, "pid": worker.pid, "host": socket.gethostname()}
+        worker.signal(15)
+        assert worker.end() == ExitCode.SUCCESS
+    status = status_of(place)
+    assert status["lock"] == {"held": False, "pid": None, "host": None}
+    state = place / STORE / "state.json"
+    assert status["checkpoint"]["seq"] == 3
+    assert status["checkpoint"]["size_bytes"] == state.stat().st_size
+    assert status["checkpoint"]["format"] == "penin-snapshot 2"
+
+
+def test_a_killed_holder_is_known_not_to_hold_the_lock_any_more(place):
+    with Penin(place, "run", "workers:wait") as worker:
+        worker.output(1)
+        worker.signal(9)
+        worker.end()
+    lock = lock_state(place / STORE)
+    assert (lock.held, lock.pid) == (False, worker.pid)
+    text = "\n".join(run_penin(place, "status").out)
+    assert f"free (process {worker.pid}" in text
+
+
+def test_people_get_a_table(place):
+    run_penin(place, "run", "workers:count")
+    process = run_penin(place, "status")
+    rows = {line[:16].strip(): line[16:] for line in process.out}
+    assert rows["store"] == str(place / STORE)
+    assert rows["score_history"] == "3 items (the newest 1,000 kept)"
+    assert rows["lock"] == "free"
+
+
+def test_a_state_of_the_original_format_can_be_looked_at(place):
+    (place / STORE).mkdir()
+    orchestrator = penin.OmegaMetaOrchestrator()
+    orchestrator.add_score(0.5)
+    (place / STORE / "state.json").write_text(
+        json.dumps(
+            {
+                "knowledge_base": {},
+                "task_history": orchestrator.task_history,
+                "score_history": orchestrator.score_history,
+            },
+            cls=penin.StateEncoder,
+            indent=2,
+        )
+    )
+    status = status_of(place)
+    assert status["checkpoint"]["format"] == "original"
+    assert status["statistics"]["score_history_size"] == 1
+    assert status["store"] is None
+
+
+def test_where_there_is_no_store_it_says_so_and_makes_none(place):
+    process = run_penin(place, "status")
+    assert process.code == ExitCode.USAGE
+    assert process.err == [f"penin: there is no store in {place / STORE}"]
+    assert not (place / STORE).exists()
+
+
+def test_the_kernels_list_is_read_also_where_it_names_another_device(tmp_path):
+    (tmp_path / "lock").write_text(f"77 {socket.gethostname()}\n")
+    inode = (tmp_path / "lock").stat().st_ino
+    locks = tmp_path / "locks"
+    locks.write_text(f"1: FLOCK  ADVISORY  WRITE 77 00:99:{inode} 0 EOF\n")
+    assert lock_state(tmp_path, locks).held
+    locks.write_text(f"1: FLOCK  ADVISORY  WRITE 78 00:99:{inode} 0 EOF\n")
+    assert lock_state(tmp_path, locks).held is False
+    locks.write_text(f"1: POSIX  ADVISORY  WRITE 77 00:99:{inode} 0 EOF\n")
+    assert lock_state(tmp_path, locks).held is False
+    locks.write_text(f"1: -> FLOCK  ADVISORY  WRITE 77 00:99:{inode} 0 EOF\n")
+    assert lock_state(tmp_path, locks).held is False
+
+
+def test_what_cannot_be_told_is_not_claimed(tmp_path):
+    (tmp_path / "lock").write_text("77 another-host\n")
+    locks = tmp_path / "locks"
+    assert lock_state(tmp_path, locks).held is None
+    locks.write_text("")
+    assert lock_state(tmp_path, locks).held is None
+
+
+def test_a_lock_that_nobody_wrote_down_is_seen(tmp_path):
+    fd = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        assert lock_state(tmp_path).held
+    finally:
+        os.close(fd)
+    assert lock_state(tmp_path).held is False
