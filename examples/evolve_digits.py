@@ -39,11 +39,11 @@ INPUTS: Final = 8 * 8 + 1
 WEIGHTS: Final = CLASSES * INPUTS
 """How many numbers make a classifier."""
 
-STEP_SIZE: Final = 0.03
+STEP_SIZE: Final = 0.01
 """How far the first candidates are from the centre; the others are nearer and nearer."""
 STEP_SIZE_DECAY: Final = 0.998
 MOMENTUM: Final = 0.9
-WEIGHT_DECAY: Final = 0.003
+WEIGHT_DECAY: Final = 0.002
 MARGIN: Final = 4.0
 """By how much the right digit's score is to beat the others."""
 
@@ -54,7 +54,7 @@ log = structlog.get_logger()
 
 
 async def evolve(
-    orchestrator: AsyncOrchestrator, generations: int = 1000, population: int = 200, seed: int = 1
+    orchestrator: AsyncOrchestrator, generations: int = 800, population: int = 200, seed: int = 1
 ) -> None:
     """Go on from what the orchestrator holds, until `generations` are done or it is stopping.
 
@@ -158,23 +158,22 @@ class Search:
         self.centre = (1 - WEIGHT_DECAY) * self.centre + self.velocity
         progress.step_size *= STEP_SIZE_DECAY
         progress.generation += 1
-        return self._judge(digits, min(losses))
+        return self._judge(digits)
 
-    def _judge(self, digits: Digits, least_loss: float) -> dict[str, Any]:
+    def _judge(self, digits: Digits) -> dict[str, Any]:
         """Measure the new centre, which is the champion if it is better than the one so far."""
         generation = self.progress.generation
+        loss = loss_of(self.centre, digits.validate)
         accuracy = accuracy_of(self.centre, digits.validate)
-        is_champion = self.champion is None or accuracy > self.champion.metadata["accuracy"]
+        is_champion = self.champion is None or loss < self.champion.metadata["loss"]
         if is_champion:
-            test_accuracy = accuracy_of(self.centre, digits.test)
-            self.champion = NumericVectorArtifact(
-                self.centre,
-                {"generation": generation, "accuracy": accuracy, "test_accuracy": test_accuracy},
-            )
+            found = {"generation": generation, "loss": loss, "accuracy": accuracy}
+            found["test_accuracy"] = accuracy_of(self.centre, digits.test)
+            self.champion = NumericVectorArtifact(self.centre, found)
         return {
             "generation": generation,
+            "loss": loss,
             "accuracy": accuracy,
-            "least_loss": least_loss,
             "is_champion": is_champion,
         }
 

@@ -21,6 +21,7 @@ from penin.cli.options import (
     with_settings,
 )
 from penin.cli.terminal import PATIENCE_S, counted, say
+from penin.errors import UsageError
 from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
 from penin.ingress.rejected import RejectedLines
@@ -128,6 +129,25 @@ class _Sending:
             kept = self._rejected.path
             summary += f"; {counted(counts.refused, 'line')} refused, kept in {kept}"
         return summary
+
+
+def _total(inputs: list[Input]) -> int | None:
+    """The bytes to come, None where that is not known. Raises UsageError for what is not there."""
+    total: int | None = 0
+    for given in inputs:
+        try:
+            size = given.check()
+        except OSError as error:
+            raise UsageError(f"{given}: {error.strerror or error}") from error
+        total = None if size is None or total is None else total + size
+    return total
+
+
+def _is_terminal(stream: IO[str] | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
 
 
 class _Supervisor(Supervisor):

@@ -169,7 +169,7 @@ def vector_array(vector: object, field: str) -> NDArray[Any]:
 
 
 def check_numbers(array: NDArray[Any], field: str) -> NDArray[Any]:
-    """An array of any shape with a dtype of DTYPES, all finite, contiguous, not empty, in size."""
+    """An array of any shape with a dtype of DTYPES, all finite, not empty, within size."""
     if array.dtype.str not in DTYPES:
         array = _little_endian(array, field)
     if array.size == 0:
@@ -184,7 +184,7 @@ def check_numbers(array: NDArray[Any], field: str) -> NDArray[Any]:
         raise RefusedValueError(
             field, f"a vector of {row_bytes} bytes is over the limit of {VECTOR_BYTES_MAX}"
         )
-    return np.ascontiguousarray(array)
+    return array
 
 
 def _little_endian(array: NDArray[Any], field: str) -> NDArray[Any]:

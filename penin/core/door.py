@@ -1,7 +1,7 @@
 """The door: what people hand in becomes a `Message`, or is refused before anything changes.
 
-Every function here takes Python values, checks and converts them (`penin.core.values`), encodes
-the transition as the journal will have it, decodes those bytes again, and compares. The decoded
+Every function here takes Python values, checks and converts them, encodes them as the journal will
+have them, decodes those bytes again, and compares (`penin.core.values.take_value`). The decoded
 copy is what the state keeps, so a live state and a recovered one are made of the same bytes, and
 the caller may change its own dictionary or array as soon as the call returns.
 
@@ -42,9 +42,7 @@ from penin.core.transitions import (
     RemoveKnowledge,
     SetHistoryMaxlen,
     Transaction,
-    decode_body,
     encode_body,
-    revive,
 )
 from penin.errors import RefusedTypeError, RefusedValueError
 from penin.storage.commits import FRAME_BYTES_MAX
@@ -56,28 +54,6 @@ MESSAGE_BYTES_MAX: Final = FRAME_BYTES_MAX - 4096
 BULK_BYTES_MAX: Final = 2**20
 """How many bytes of numbers one bulk message carries; more are sent as several messages."""
 INT64_MAX: Final = 2**63 - 1
-
-# What the fast way may meet in values that the slow way can convert or refuse by name.
-_UNFIT: Final = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
-
-
-def _taken(body: AnyBody) -> Message | None:
-    """The message of a transition whose values need no conversion; None sends it the slow way."""
-    try:
-        raw = encode_body(body)
-        copy = decode_body(raw)
-        if copy == body and values.is_plain(raw):
-            return Message(raw, copy)
-    except _UNFIT:
-        pass
-    return None
-
-
-def _converted(body: AnyBody) -> Message:
-    """The message of a transition whose values went through `checked_wire`."""
-    raw = encode_body(body)
-    return Message(raw, revive(decode_body(raw)))
-
 
 def _exact(body: AnyBody) -> Message:
     """The message of a transition that is made of checked parts only."""
@@ -198,22 +174,17 @@ def _bulk_end(names: list[str], raws: list[bytes] | None, row_bytes: int, start:
 
 def add_task(task: Mapping[str, Any]) -> Message:
     """`task` at the end of `task_history`; any object that the table makes a dictionary."""
-    message = _taken(AddTask(task=task))  # type: ignore[arg-type]  # checked by the comparison
-    if message is not None:
-        return message
-    plain = values.checked_wire(task, "task")
-    if type(plain) is not dict or isinstance(task, tuple(values.tagged_types)):
+    raw, copy = values.take_value(task, "task")
+    if type(copy) is not dict:
         raise RefusedTypeError("task", f"{type(task).__name__} is not a JSON object")
-    return _converted(AddTask(task=plain))
+    return Message(b'{"type":"add_task","task":%b}' % raw, AddTask(task=copy))
 
 
 def add_score(score: float) -> Message:
     """`score` at the end of `score_history`; infinities and NaN are kept."""
     number = score if type(score) is float else _score(score, "score")
-    message = _taken(AddScore(score=number))
-    if message is not None:
-        return message
-    return _converted(AddScore(score=values.checked_wire(number, "score")))
+    raw, copy = values.take_value(number, "score")
+    return Message(b'{"type":"add_score","score":%b}' % raw, AddScore(score=copy))
 
 
 def _score(score: object, field: str) -> float:
@@ -252,22 +223,19 @@ def append_history(name: str, value: object) -> Message:
         return add_task(value)  # type: ignore[arg-type]  # checked there
     if checked == "score_history":
         return add_score(value)  # type: ignore[arg-type]  # checked there
-    message = _taken(AppendHistory(name=checked, value=value))
-    if message is not None:
-        return message
-    plain = values.checked_wire(value, "value")
-    return _converted(AppendHistory(name=checked, value=plain))
+    raw, copy = values.take_value(value, "value")
+    encoded = b'{"type":"append_history","name":%b,"value":%b}' % (encode_body(checked), raw)
+    return Message(encoded, AppendHistory(name=checked, value=copy))
 
 
 def put_document(name: str, value: object, if_seq: int | None = None) -> Message:
     """`value` as the document `name`, if its last change has seq `if_seq` (0: there is none)."""
     checked = check_name(name, "name")
     condition = None if if_seq is None else _whole(if_seq, "if_seq", at_least=0)
-    message = _taken(PutDocument(name=checked, value=value, if_seq=condition))
-    if message is not None:
-        return message
-    plain = values.checked_wire(value, "value")
-    return _converted(PutDocument(name=checked, value=plain, if_seq=condition))
+    raw, copy = values.take_value(value, "value")
+    tail = b"}" if condition is None else b',"if_seq":%d}' % condition
+    encoded = b'{"type":"put_document","name":%b,"value":%b%b' % (encode_body(checked), raw, tail)
+    return Message(encoded, PutDocument(name=checked, value=copy, if_seq=condition))
 
 
 def remove_document(name: str) -> Message:

@@ -151,7 +151,7 @@ def _artifact(artifact: NumericVectorArtifact) -> bytes:
     numbers = array.astype(FLOAT64) if array.dtype == np.float32 else array
     text = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
     mark = b"" if dtype == FLOAT64 else b'\n      "dtype": "%s",' % array.dtype.name.encode()
-    if not values.is_plain(metadata):
+    if not values.is_plain(metadata) or values.has_long_integer(metadata):
         metadata = _encode(values.to_wire(values.decode_value(metadata), "metadata", escape=True))
     return b'{\n      "__type__": "%s",\n      "vector": %s,%s\n      "metadata": %s\n    }' % (
         TYPE_NAME.encode(),

@@ -20,9 +20,9 @@ Decimal                                  `msgspec.convert` reads back
 collections.deque, NumericVectorArtifact the same type, copied
 =======================================  ======================================================
 
-JSON has no word for infinities and NaN, and many readers spoil integers over 64 bits, so these are
-written as *tagged values*: `{"__type__": "float", "value": "-inf"}`, `{"__type__": "int", "value":
-"123…"}`. Deques and artifacts are tagged as the original format did it, and a dictionary of an
+JSON has no word for infinities and NaN, so these are written as *tagged values*: `{"__type__":
+"float", "value": "-inf"}`. So are, in a snapshot, integers over 64 bits, which many readers spoil:
+`{"__type__": "int", "value": "123…"}`; in a journal they are JSON numbers. Deques and artifacts are tagged as the original format did it, and a dictionary of an
 original file that bears such a mark itself is escaped as `{"__type__": "dict", "items": [[key,
 value], …]}`. A mark that is not ours stays what it is.
 """
@@ -54,10 +54,10 @@ VALUE_BYTES_MAX: Final = 2**20
 """How long one task, document, history item or metadata object may be as JSON: longer ones would
 hold the event loop for more than a few milliseconds while they are checked."""
 INTEGER_BITS_MAX: Final = 4096
+_INTEGER_DIGITS: Final = 1200  # a little fewer than that many bits may have
 
 # Bytes with digits as "0" and all else as blanks: how a long integer is found without a parser.
 _DIGITS: Final = bytes(0x30 if chr(byte).isdigit() else 0x20 for byte in range(128)) + b" " * 128
-_LONG_INTEGER: Final = b"0" * 20
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder().decode
 _INT64_MIN: Final = -(2**63)
@@ -80,16 +80,23 @@ tagged_types: Final[dict[type, Tagged]] = {}
 
 
 def is_plain(raw: bytes) -> bool:
-    """Whether `raw` needs no tags and is surely within depth, size and 64 bits.
+    """Whether `raw` holds no mark and is surely within all limits.
 
     False means "look closer", not "refuse": brackets, marks and digits may stand inside strings.
     """
-    if MARK_BYTES in raw or _LONG_INTEGER in raw.translate(_DIGITS):
+    if MARK_BYTES in raw:
         return False
     size = len(raw)
-    return size <= 2 * DEPTH_MAX or (  # too short to be too deep, as most are
-        size <= VALUE_BYTES_MAX and raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX
+    return size <= 2 * DEPTH_MAX or (  # most are too short to be too deep
+        size <= VALUE_BYTES_MAX
+        and raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX
+        and (size < _INTEGER_DIGITS or not has_long_integer(raw, _INTEGER_DIGITS))
     )
+
+
+def has_long_integer(raw: bytes, digits: int = 20) -> bool:
+    """Whether so many digits stand in a row; 20 may be over 64 bits."""
+    return b"0" * digits in raw.translate(_DIGITS)
 
 
 def encode_value(value: object, field: str) -> bytes:
@@ -97,26 +104,28 @@ def encode_value(value: object, field: str) -> bytes:
 
     Raises RefusedTypeError or RefusedValueError, naming the path below `field`.
     """
+    return take_value(value, field)[0]
+
+
+def take_value(value: object, field: str) -> tuple[bytes, Any]:
+    """The same, and the value that those bytes decode to: a copy that shares nothing with it."""
     try:
         raw = _ENCODE(value)
-        if is_plain(raw) and _DECODE(raw) == value:
-            return raw
+        copy = _DECODE(raw)
+        if copy == value and is_plain(raw):
+            return raw, copy
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         pass  # the slow way finds the place and the reason, or a conversion
-    return _ENCODE(checked_wire(value, field))
-
-
-def checked_wire(value: object, field: str) -> Any:
-    """`to_wire` for what somebody hands in, checked for its size and that JSON holds it."""
     plain = to_wire(value, field)
     raw = _ENCODE(plain)
     if len(raw) > VALUE_BYTES_MAX:
         raise RefusedValueError(
             field, f"{len(raw)} bytes of JSON are over the limit of {VALUE_BYTES_MAX}"
         )
-    if _DECODE(raw) != plain:
+    copy = _DECODE(raw)
+    if copy != plain:
         raise RefusedValueError(field, "JSON does not hold it exactly")
-    return plain
+    return raw, from_wire(copy)
 
 
 def decode_value(raw: bytes | msgspec.Raw) -> Any:
@@ -143,7 +152,7 @@ def to_wire(value: object, field: str, *, escape: bool = False, depth: int = 0) 
     if kind is float:
         return _float(value)  # type: ignore[arg-type]
     if kind is int:
-        return _integer(value, field, limited=not escape)  # type: ignore[arg-type]
+        return _integer(value, field, escape=escape)  # type: ignore[arg-type]
     depth_max = KEPT_DEPTH_MAX if escape else DEPTH_MAX
     if depth >= depth_max:
         raise RefusedValueError(field, f"nested deeper than {depth_max} levels")
@@ -176,14 +185,16 @@ def _float(value: float) -> float | dict[str, str]:
     return value if math.isfinite(value) else {MARK: "float", "value": repr(value)}
 
 
-def _integer(value: int, field: str, *, limited: bool) -> int | dict[str, str]:
+def _integer(value: int, field: str, *, escape: bool) -> int | dict[str, str]:
     if _INT64_MIN <= value <= _UINT64_MAX:
         return value
-    if limited and value.bit_length() > INTEGER_BITS_MAX:
+    if escape:
+        return {MARK: "int", "value": str(value)}
+    if value.bit_length() > INTEGER_BITS_MAX:
         raise RefusedValueError(
             field, f"an integer of {value.bit_length()} bits is over {INTEGER_BITS_MAX}"
         )
-    return {MARK: "int", "value": str(value)}
+    return value
 
 
 def _object(value: Mapping[Any, object], field: str, *, escape: bool, depth: int) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import anyio
-import anyio.to_thread
+from anyio import CancelScope, to_thread
 
 from penin.core.orchestrator import OmegaMetaOrchestrator
 from penin.errors import UnsupportedPlatformError, WrongContextError
@@ -56,7 +55,7 @@ class Opening:
         try:
             # A cancelled host still gets its state saved; Task.cancel() passes through all the
             # same, and then the supervisor, which has a task of its own, goes on without it.
-            with anyio.CancelScope(shield=True):
+            with CancelScope(shield=True):
                 await self._orchestrator.aclose()
         except Exception as failure:
             if error is None or error is failure:
@@ -71,7 +70,7 @@ class Opening:
         log = embedded_logger(self._logger)
         directory = self._directory
         if self._fs is None:
-            directory = await anyio.to_thread.run_sync(resolved, directory)
+            directory = await to_thread.run_sync(resolved, directory)
         store = store_at(directory, self._settings, self._fs)
         supervisor = Supervisor(store, self._settings, log)
         task = asyncio.create_task(_run(supervisor), name=f"penin supervisor of {store.name}")
@@ -79,7 +78,7 @@ class Opening:
             await supervisor.started.wait()
         except asyncio.CancelledError:
             supervisor.stop("cancelled while opening")
-            with anyio.CancelScope(shield=True):
+            with CancelScope(shield=True):
                 await asyncio.wait({task})
             raise
         if supervisor.orchestrator is None:
@@ -93,8 +92,8 @@ async def _run(supervisor: Supervisor) -> None:
     try:
         await supervisor.run()
     finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(supervisor.log.close, LOG_CLOSE_S)
+        with CancelScope(shield=True):
+            await to_thread.run_sync(supervisor.log.close, LOG_CLOSE_S)
 
 
 def check_platform(directory: str | os.PathLike[str]) -> None:

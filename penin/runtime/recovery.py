@@ -71,6 +71,8 @@ def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> 
     else:
         state, envelope = decode_snapshot(data, snapshots.path)
         recovered = Recovered(state, envelope.at or now_text(), Repairs(), snapshot_seq=state.seq)
+    if abandoned():
+        raise RecoveryAbandonedError
     if data is not None and envelope.store is None:
         _convert(store, recovered, envelope, data)
     elif data is None and journal.is_empty():

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-import anyio
+from anyio import TASK_STATUS_IGNORED, open_signal_receiver
 from anyio.abc import TaskStatus
 
 from penin.logs import EventLog
@@ -26,7 +26,7 @@ async def watch_signals(
     log: EventLog,
     exit_now: Callable[[int], object] = os._exit,
     *,
-    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    task_status: TaskStatus[None] = TASK_STATUS_IGNORED,
 ) -> None:
     """Serve signals until cancelled; ready when `task_status` says so. Main thread only.
 
@@ -36,7 +36,7 @@ async def watch_signals(
     loop = asyncio.get_running_loop()
     first_s: float | None = None
     watched = [signal.SIGINT, signal.SIGTERM, *([_CHECKPOINT] if _CHECKPOINT else [])]
-    with anyio.open_signal_receiver(*watched) as received:
+    with open_signal_receiver(*watched) as received:
         task_status.started()
         async for number in received:
             name = signal.Signals(number).name

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import anyio
+from anyio import CancelScope, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 
 from penin.errors import (
@@ -82,8 +82,8 @@ class Supervisor:
         self._workers = workers
         self._sources = sources
         self._with_signals = with_signals
-        self._scope = anyio.CancelScope()
-        self._source_scope = anyio.CancelScope()
+        self._scope = CancelScope()
+        self._source_scope = CancelScope()
         self._actor_ended = asyncio.Event()
         self._workers_ended = asyncio.Event()
         self._checkpointer_ended = asyncio.Event()
@@ -128,7 +128,7 @@ class Supervisor:
         self._journal_thread = StorageThread("penin-journal", self._tick)
         self._snapshot_thread = StorageThread("penin-snapshots")
         try:
-            async with anyio.create_task_group() as group:
+            async with create_task_group() as group:
                 self._scope = group.cancel_scope
                 if self._with_signals:
                     await group.start(watch_signals, self, self.log)
@@ -142,7 +142,7 @@ class Supervisor:
             released = self._journal_thread.close(self._release)
             released.add_done_callback(lambda future: future.cancelled() or future.exception())
             try:
-                with anyio.CancelScope(shield=True):
+                with CancelScope(shield=True):
                     await asyncio.wait({released})
                 self._note_release(released)
             finally:
@@ -282,11 +282,11 @@ class Supervisor:
         if not self._workers and not self._sources:
             self._workers_ended.set()
             return
-        async with anyio.create_task_group() as group:
+        async with create_task_group() as group:
             for worker in self._workers:
                 group.start_soon(self._guarded, self._run_worker, worker)
             with self._source_scope:
-                async with anyio.create_task_group() as sources:
+                async with create_task_group() as sources:
                     for source in self._sources:
                         sources.start_soon(self._guarded, self._run_source, source)
         self._workers_ended.set()
@@ -395,6 +395,6 @@ def _nothing() -> None:
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:
     """Wait for an event for so long; whether it came."""
-    with anyio.move_on_after(seconds):
+    with move_on_after(seconds):
         await event.wait()
     return event.is_set()

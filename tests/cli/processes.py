@@ -116,9 +116,10 @@ class Penin:
         deadline = time.monotonic() + PATIENCE_S
         with self._changed:
             while (result := found()) is None:
-                left_s = deadline - time.monotonic()
-                assert left_s > 0, f"no {what} in {PATIENCE_S} s: {self.out[-5:]} {self.err[-20:]}"
-                self._changed.wait(min(left_s, 0.5))
+                is_over = not any(thread.is_alive() for thread in self._threads)
+                if is_over or time.monotonic() > deadline:
+                    raise AssertionError(f"no {what}: {self.out[-5:]} {self.err[-20:]}")
+                self._changed.wait(0.2)
             return result
 
     @property
@@ -149,6 +150,16 @@ class Penin:
     def signal(self, number):
         self._process.send_signal(number)
 
+    def signal_until_it_ends(self, number, interval_s):
+        """Send a signal again and again; how long it took in seconds."""
+        begun_s = time.monotonic()
+        while time.monotonic() < begun_s + PATIENCE_S:
+            self._process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(interval_s)
+                return time.monotonic() - begun_s
+        raise AssertionError(f"signal {number} does not end it: {self.err[-20:]}")
+
     def end(self):
         """The exit code, once it has ended and all its output is here; never a traceback."""
         code = self._process.wait(PATIENCE_S)
@@ -171,6 +182,5 @@ def jsonl(*messages):
 
 
 def scores(count, start=0):
-    return jsonl(
-        *({"type": "add_score", "score": number} for number in range(start, start + count))
-    )
+    """Lines of `count` scores: start, start + 1, ..."""
+    return jsonl(*({"type": "add_score", "score": start + n} for n in range(count)))

@@ -30,7 +30,13 @@ def test_files_and_stdin_are_stored_in_order_and_summed_up(place):
 
 
 def test_refused_lines_are_named_and_kept_and_the_rest_goes_on(place):
-    bad = [b"nope", b'{"type": "add_score", "score": "x"}', b"\xff\xfe\x00", b"[" * 10_000, b"[]"]
+    bad = [
+        b"nope",
+        b'{"type": "add_score", "score": "x"}',
+        b"\xff\xfe\x00",
+        b"[" * 1_000_000,
+        b"[]",
+    ]
     lines = [b'{"type": "add_score", "score": 1}', b"", b"  \r"]
     (place / "in.jsonl").write_bytes(b"\n".join([*bad, *lines, lines[0]]))
     process = run_penin(place, "send", "in.jsonl")
