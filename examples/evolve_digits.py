@@ -1,7 +1,7 @@
 """A worker that learns to read handwritten digits, and that may be killed at any moment.
 
     penin run examples.evolve_digits:evolve
-    penin run examples.evolve_digits:evolve -- generations=2000
+    penin run examples.evolve_digits:evolve -- generations=1000
 
 It evolves a linear classifier of scikit-learn's digits with an evolution strategy. Whatever the
 search needs to go on lives in the orchestrator, and each generation is one transaction:
@@ -54,7 +54,7 @@ log = structlog.get_logger()
 
 
 async def evolve(
-    orchestrator: AsyncOrchestrator, generations: int = 800, population: int = 200, seed: int = 1
+    orchestrator: AsyncOrchestrator, generations: int = 600, population: int = 300, seed: int = 1
 ) -> None:
     """Go on from what the orchestrator holds, until `generations` are done or it is stopping.
 

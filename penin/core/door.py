@@ -55,6 +55,7 @@ BULK_BYTES_MAX: Final = 2**20
 """How many bytes of numbers one bulk message carries; more are sent as several messages."""
 INT64_MAX: Final = 2**63 - 1
 
+
 def _exact(body: AnyBody) -> Message:
     """The message of a transition that is made of checked parts only."""
     return Message(encode_body(body), body)

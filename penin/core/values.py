@@ -22,9 +22,10 @@ collections.deque, NumericVectorArtifact the same type, copied
 
 JSON has no word for infinities and NaN, so these are written as *tagged values*: `{"__type__":
 "float", "value": "-inf"}`. So are, in a snapshot, integers over 64 bits, which many readers spoil:
-`{"__type__": "int", "value": "123…"}`; in a journal they are JSON numbers. Deques and artifacts are tagged as the original format did it, and a dictionary of an
-original file that bears such a mark itself is escaped as `{"__type__": "dict", "items": [[key,
-value], …]}`. A mark that is not ours stays what it is.
+`{"__type__": "int", "value": "123…"}`; in a journal they are JSON numbers. Deques and artifacts
+are tagged as the original format did it, and a dictionary of an original file that bears such a
+mark itself is escaped as `{"__type__": "dict", "items": [[key, value], …]}`. A mark that is not
+ours stays what it is.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ VALUE_BYTES_MAX: Final = 2**20
 """How long one task, document, history item or metadata object may be as JSON: longer ones would
 hold the event loop for more than a few milliseconds while they are checked."""
 INTEGER_BITS_MAX: Final = 4096
+_UNDERSCORE: Final = ord("_")  # every mark has one
+_SURELY_SHALLOW: Final = 2 * DEPTH_MAX  # as many bytes have no room for more brackets
 _INTEGER_DIGITS: Final = 1200  # a little fewer than that many bits may have
 
 # Bytes with digits as "0" and all else as blanks: how a long integer is found without a parser.
@@ -79,6 +82,11 @@ tagged_types: Final[dict[type, Tagged]] = {}
 """Type -> function that gives the tagged dictionary, its contents not converted yet."""
 
 
+def is_surely_plain(raw: bytes) -> bool:
+    """`is_plain` for most of what is short, in a quarter of the time: one `memchr`."""
+    return _UNDERSCORE not in raw and len(raw) <= _SURELY_SHALLOW
+
+
 def is_plain(raw: bytes) -> bool:
     """Whether `raw` holds no mark and is surely within all limits.
 
@@ -87,7 +95,7 @@ def is_plain(raw: bytes) -> bool:
     if MARK_BYTES in raw:
         return False
     size = len(raw)
-    return size <= 2 * DEPTH_MAX or (  # most are too short to be too deep
+    return size <= _SURELY_SHALLOW or (
         size <= VALUE_BYTES_MAX
         and raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX
         and (size < _INTEGER_DIGITS or not has_long_integer(raw, _INTEGER_DIGITS))
@@ -112,7 +120,7 @@ def take_value(value: object, field: str) -> tuple[bytes, Any]:
     try:
         raw = _ENCODE(value)
         copy = _DECODE(raw)
-        if copy == value and is_plain(raw):
+        if copy == value and (is_surely_plain(raw) or is_plain(raw)):
             return raw, copy
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         pass  # the slow way finds the place and the reason, or a conversion

@@ -9,6 +9,7 @@ the shell and with our own stdout and stderr.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import stat
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 import aiofiles
-import anyio
 
 from penin.runtime.storage_thread import StorageThread
 
@@ -56,7 +56,7 @@ class Input:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """The blocks of bytes until the end. Raises OSError, at entering or while iterating."""
-        if self.name is not None and await anyio.Path(self.name).is_file():
+        if self.name is not None and await asyncio.to_thread(Path(self.name).is_file):
             async with aiofiles.open(self.name, "rb", buffering=0) as file:
                 yield _blocks_of(file)
             return
@@ -79,6 +79,7 @@ class _Stream:
         self._path = path
         self._fd: int | None = None
         self._stop_receiver, self._stop_sender = os.pipe()
+        os.set_blocking(self._stop_sender, False)  # it is written on the loop
         self._thread = StorageThread(f"penin-{'stdin' if path is None else 'input'}")
 
     async def blocks(self) -> AsyncIterator[bytes]:

@@ -18,9 +18,8 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import anyio
-import anyio.to_thread
 import msgspec
+from anyio import move_on_after
 
 from penin.core.transitions import OK, Ack, Message, Origin
 from penin.core.vocabulary import message as message_of
@@ -129,15 +128,16 @@ class LineSource:
         self.counts.is_complete = True
 
     async def _send_all(self, orchestrator: AsyncOrchestrator, given: Input) -> None:
+        loop = asyncio.get_running_loop()
         try:
             async with given.opened() as blocks, aclosing(split_lines(blocks)) as lines:
-                slice_begun_s = anyio.current_time()
+                slice_begun_s = loop.time()
                 async for line in lines:
                     self.counts.bytes_read += len(line.data) + line.is_last
                     await self._take(orchestrator, given, line)
-                    if anyio.current_time() - slice_begun_s > SLICE_S:
+                    if loop.time() - slice_begun_s > SLICE_S:
                         await asyncio.sleep(0)
-                        slice_begun_s = anyio.current_time()
+                        slice_begun_s = loop.time()
             while self._sent:
                 await self._settle_oldest(orchestrator)
         except OSError as error:  # the store's own errors are PeninErrors
@@ -149,7 +149,7 @@ class LineSource:
 
     async def _take(self, orchestrator: AsyncOrchestrator, given: Input, line: Line) -> None:
         if not line.is_whole:
-            await self._rejected.append(line.data, ends_line=line.is_last)
+            await self._keep(line)
             if line.is_last:
                 reason = f"longer than the {LINE_BYTES_MAX} bytes that a line may have"
                 self._note_refused(given, line, RefusedValueError("message", reason))
@@ -159,14 +159,24 @@ class LineSource:
         origin = Origin(given.source, given.name, line.number)
         try:
             if len(line.data) > THREAD_BYTES:
-                message = await anyio.to_thread.run_sync(read_message, line.data, origin)
+                message = await asyncio.to_thread(read_message, line.data, origin)
             else:
                 message = read_message(line.data, origin)
         except RefusedError as error:
-            await self._rejected.append(line.data)
+            await self._keep(line)
             self._note_refused(given, line, error)
         else:
             await self._send(orchestrator, message)
+
+    async def _keep(self, line: Line) -> None:
+        while True:
+            try:
+                await self._rejected.append(line.data, ends_line=line.is_last)
+                return
+            except StorageFullError:
+                if not self._waits_for_room:
+                    raise
+                await asyncio.sleep(FULL_PAUSE_S)
 
     def _note_refused(self, given: Input, line: Line, error: RefusedError) -> None:
         self.counts.refused += 1
@@ -232,7 +242,7 @@ class LineSource:
             try:
                 ack = answer.result()
             except StorageFullError:
-                await anyio.sleep(FULL_PAUSE_S)
+                await asyncio.sleep(FULL_PAUSE_S)
                 again = asyncio.ensure_future(orchestrator.send(message))
                 self._sent[0] = _Sent(message, again)
                 continue
@@ -244,7 +254,7 @@ class LineSource:
         if not self._sent:
             return
         pending = {sent.answer for sent in self._sent}
-        with anyio.move_on_after(ANSWERS_WAIT_S, shield=True):
+        with move_on_after(ANSWERS_WAIT_S, shield=True):
             await asyncio.wait(pending)
         while self._sent:
             message, answer = self._sent[0]

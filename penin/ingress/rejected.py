@@ -14,13 +14,14 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import aiofiles
-from aiofiles.threadpool.binary import AsyncBufferedIOBase
+from aiofiles.threadpool.binary import AsyncFileIO
 
 from penin.storage.filesystem import FILE_MODE, storage_error
 
@@ -36,7 +37,7 @@ class RejectedLines:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / REJECTED_NAME
-        self._file: AsyncBufferedIOBase | None = None
+        self._file: AsyncFileIO | None = None
         self._inside_line = False
 
     async def __aenter__(self) -> Self:
@@ -48,36 +49,49 @@ class RejectedLines:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        file, self._file = self._file, None
-        if file is None:
+        if self._file is None:
             return
         try:
             if self._inside_line:
-                await file.write(b"\n")
-            await file.flush()
-            await asyncio.to_thread(os.fsync, file.fileno())
+                await self.append(b"")
+            await asyncio.to_thread(os.fsync, self._file.fileno())
         except OSError as failure:
             raise storage_error(self.path, failure) from failure
         finally:
+            file, self._file = self._file, None
             await file.close()
 
     async def append(self, data: bytes, *, ends_line: bool = True) -> None:
-        """Append a line, or a piece of one that is too long to be in memory as a whole."""
+        """Append a line, or a piece of one that is too long to be in memory as a whole.
+
+        All of it or nothing: where it raises, it can be tried again.
+        """
         try:
-            file = self._file or await self._open()
-            await file.write(data + b"\n" if ends_line else data)
-            await file.flush()
+            if self._file is None:
+                self._file = await self._open()
+            await asyncio.to_thread(_write_all, self._file.fileno(), data, ends_line)
         except OSError as error:
             raise storage_error(self.path, error) from error
         self._inside_line = not ends_line
 
-    async def _open(self) -> AsyncBufferedIOBase:
-        file = await aiofiles.open(self.path, "ab", opener=_open_appending)
-        self._file = file
+    async def _open(self) -> AsyncFileIO:
+        file = await aiofiles.open(self.path, "ab", buffering=0, opener=_open_appending)
         if await asyncio.to_thread(_ends_inside_line, self.path):
             # A process was killed while it appended: its piece must not become part of this line.
             await file.write(b"\n")
         return file
+
+
+def _write_all(fd: int, data: bytes, ends_line: bool) -> None:  # noqa: FBT001  # through a thread
+    size = os.fstat(fd).st_size
+    rest = memoryview(data + b"\n" if ends_line else data)
+    try:
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    except OSError:
+        with contextlib.suppress(OSError):  # a device has no size
+            os.ftruncate(fd, size)
+        raise
 
 
 def _open_appending(path: str, _flags: int) -> int:

@@ -65,7 +65,7 @@ EVENTS: Final[dict[str, Event]] = {
         "info",
         "A transition was applied; what it promises under `fsync` held before.",
         ("seq", "type", "source", "result"),
-        ("key", "name", "count", "failed_seq", "id", "source_name", "line", "trace"),
+        ("key", "name", "count", "maxlen", "failed_seq", "id", "source_name", "line", "trace"),
     ),
     "supervisor.phase": Event(
         "info",
@@ -227,6 +227,7 @@ FIELDS: Final[dict[str, str]] = {
     "last_replayed_seq": "the last transition taken from the journal",
     "line": "the line in the file or stream, from 1",
     "loaded": "`no previous state` the first time, `previous state` after that",
+    "maxlen": "the new bound of the history",
     "name": "the history or document of a transition; the file or socket of a way in",
     "original": "the absolute path of the kept original",
     "path": "the absolute path of the file",

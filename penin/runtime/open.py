@@ -13,7 +13,7 @@ from typing import Any
 from anyio import CancelScope, to_thread
 
 from penin.core.orchestrator import OmegaMetaOrchestrator
-from penin.errors import UnsupportedPlatformError, WrongContextError
+from penin.errors import ClosedError, UnsupportedPlatformError, WrongContextError
 from penin.logs import embedded_logger
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.recovery import read_state
@@ -83,8 +83,7 @@ class Opening:
             raise
         if supervisor.orchestrator is None:
             await asyncio.wait({task})
-            assert supervisor.failure is not None
-            raise supervisor.failure
+            raise supervisor.failure or ClosedError("the opening was cancelled")
         return supervisor.orchestrator
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 
 import pytest
 
@@ -157,7 +158,7 @@ def test_a_refused_line_of_stdin_is_kept_and_told_by_the_exit_code(place):
 
 
 def test_a_closed_stdin_stdout_and_stderr_are_nothing_to_fail_on(place):
-    command = f"exec {json.dumps(__import__('sys').executable)} -m penin run workers:count"
+    command = f"exec {json.dumps(sys.executable)} -m penin run workers:count"
     done = subprocess.run(
         ["sh", "-c", f"{command} <&- >&- 2>&-"],
         cwd=place,
@@ -169,3 +170,33 @@ def test_a_closed_stdin_stdout_and_stderr_are_nothing_to_fail_on(place):
     assert done.returncode == ExitCode.SUCCESS
     assert scores_in(place) == [0.0, 1.0, 2.0]
     assert penin.load(place / STORE).seq == 3
+
+
+def test_workers_of_the_working_directory_are_found_by_the_script_too(place):
+    # A script has its own directory on sys.path and not the working one, as here with -P.
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "penin", "run", "workers:count"],
+        cwd=place,
+        env={"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == ExitCode.SUCCESS
+    assert done.stdout.split() == [b"1", b"2", b"3"]
+
+
+def test_a_worker_that_changes_the_working_directory_does_not_move_the_store(place):
+    (place / "moving.py").write_text("import os\nos.chdir('/')\nfrom workers import count\n")
+    assert run_penin(place, "run", "moving:count").code == ExitCode.SUCCESS
+    assert scores_in(place) == [0.0, 1.0, 2.0]
+
+
+def test_where_only_the_last_checkpoint_fails_the_exit_code_says_so(place):
+    with Penin(place, "run", "workers:count", "workers:wait") as process:
+        process.output(4)
+        (place / STORE / "checkpoints").write_bytes(b"in the way")
+        process.signal(15)
+        assert process.end() == ExitCode.CHECKPOINT_FAILED
+    assert "the journal has everything" in process.err[-1]
+    assert scores_in(place) == [0.0, 1.0, 2.0]

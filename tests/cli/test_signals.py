@@ -54,7 +54,7 @@ def test_sigusr1_writes_a_checkpoint(place):
 
 
 def test_what_was_acknowledged_before_kill_9_is_there_in_order_and_once(place):
-    acked = 0
+    found: list[float] = []
     for _ in range(3):
         options = ["--checkpoint-transitions-max", "50", "--history-maxlen", "1000000"]
         with Penin(place, "run", "workers:endless", *options) as process:

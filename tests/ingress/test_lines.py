@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 
 import penin
 from penin.core.transitions import Ack, Origin
-from penin.core.transitions import Message as CoreMessage
 from penin.core.vocabulary import message as message_of
 from penin.errors import (
     ClosedError,
@@ -23,7 +23,7 @@ from penin.errors import (
 )
 from penin.ingress import lines as lines_module
 from penin.ingress.chunks import Input
-from penin.ingress.lines import LineSource, read_message
+from penin.ingress.lines import Counts, LineSource, read_message
 from penin.ingress.rejected import RejectedLines
 from penin.ingress.splitting import LINE_BYTES_MAX
 from penin.logs import SilentLog
@@ -36,8 +36,9 @@ class Orchestrator:
     """Answers what it is told to, when it is told to, and remembers the order."""
 
     def __init__(self, *, room=1_000_000, full_for=()):
-        self.scores: list[float] = []
-        self.waiting: list[tuple[CoreMessage, asyncio.Future[Ack]]] = []
+        self.scores: list[Any] = []
+        self.waiting: list[tuple[Any, asyncio.Future[Ack]]] = []
+        self.counts = Counts()
         self.room = room
         self.full_for = list(full_for)
         self.most_in_flight = 0
@@ -54,7 +55,7 @@ class Orchestrator:
         return answer
 
     async def send(self, message):
-        while len(self.waiting) >= self.room:
+        while len(self.waiting) >= self.room:  # noqa: ASYNC110  # others answer meanwhile
             await asyncio.sleep(0)
         return await self.send_nowait(message)
 
@@ -144,10 +145,9 @@ JSON = st.recursive(
 def test_whatever_is_in_a_line_it_is_a_message_or_it_is_refused(line):
     try:
         message = read_message(line, ORIGIN)
-    except RefusedError as error:
-        assert error.reason
-    else:
-        assert message_of(json.loads(line), ORIGIN).body == message.body
+    except RefusedError:
+        return
+    assert message_of(json.loads(line), ORIGIN).body == message.body
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_whatever_is_in_a_line_it_is_a_message_or_it_is_refused(line):
         (b'{"type": "add_score", "score": ' + b"9" * 5000 + b"}", "not JSON"),
         (b'\xef\xbb\xbf{"type": "add_score", "score": 1}', "not JSON"),
         (b"7", "not a JSON object"),
-        (b'{"type": "add_task", "task": ' + b"[" * 500 + b"]" * 500 + b"}", ""),
+        (b'{"type": "add_task", "task": ' + b"[" * 500 + b"]" * 500 + b"}", "nested deeper"),
     ],
 )
 def test_what_is_no_message_is_refused_with_a_reason(line, reason):
@@ -256,10 +256,8 @@ async def test_with_a_real_store_every_line_is_logged_and_journaled_with_its_ori
     logger = structlog.wrap_logger(None, processors=[lambda _l, _m, event: drop(events, event)])
     (tmp_path / "in").write_bytes(scores(3))
     async with penin.open(tmp_path / "store", logger=logger) as orchestrator:
-        rejected = RejectedLines(tmp_path / "store")
-        source = LineSource(
-            [Input(str(tmp_path / "in"))], rejected, SilentLog(), waits_for_room=False
-        )
+        inputs, rejected = [Input(str(tmp_path / "in"))], RejectedLines(tmp_path / "store")
+        source = LineSource(inputs, rejected, SilentLog(), waits_for_room=False)
         await asyncio.wait_for(source(orchestrator), PATIENCE_S)
         assert await orchestrator.history("score_history") == [0.0, 1.0, 2.0]
     journal = b"".join(path.read_bytes() for path in (tmp_path / "store" / "journal").iterdir())
