@@ -23,7 +23,7 @@ help: ## list the targets
 setup: $(STAMP) ## make .venv with the locked packages and the package itself
 
 run: $(STAMP) ## evolve a classifier of digits until done or Ctrl-C; run it again and it goes on
-	$(VENV)/bin/penin run examples.evolve_digits:evolve --dir .penin_omega --log-format console
+	$(VENV)/bin/penin run examples.evolve_digits:evolve --dir .penin_omega --log-format console --no-log-transitions
 
 test: $(STAMP) ## the fast tests and seeded slices of the long ones
 	$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not long" --ignore=tests/benchmarks

@@ -58,6 +58,15 @@ LogLevelOption = Annotated[
     option("log_level", "What is logged: this and everything graver."),
 ]
 
+LogTransitionsOption = Annotated[
+    bool,
+    typer.Option(
+        "--log-transitions/--no-log-transitions",
+        envvar=environment_name("log_transitions"),
+        help="Log every transition (state.transition); a busy worker is easier to follow without.",
+    ),
+]
+
 
 def store_directory(dir: str) -> Path:  # the word of the option
     """The absolute path of the store, taken before anything can change the working directory.

@@ -13,6 +13,7 @@ from penin.cli.options import (
     Directory,
     LogFormatOption,
     LogLevelOption,
+    LogTransitionsOption,
     option,
     store_directory,
     with_settings,
@@ -51,6 +52,7 @@ def run(
     dir: Directory = DIR_DEFAULT,  # the word of the option
     log_format: LogFormatOption = "auto",
     log_level: LogLevelOption = "info",
+    log_transitions: LogTransitionsOption = True,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(dir)
@@ -59,7 +61,7 @@ def run(
         raise UsageError(f"{', '.join(arguments)}: there is no worker to give an argument to")
     put_working_directory_on_path()
     functions = [load_worker(name) for name in names]
-    logs = configure(format=log_format, level=log_level)
+    logs = configure(format=log_format, level=log_level, transitions=log_transitions)
     try:
         rejected = RejectedLines(directory)
         source = LineSource([Input()], rejected, logs, waits_for_room=True)

@@ -195,14 +195,16 @@ def _indented(raw: bytes, indent: int) -> bytes:
 # -- reading ----------------------------------------------------------------------------------
 
 
-def decode_snapshot(data: bytes, path: Path) -> tuple[State, Envelope]:
+def decode_snapshot(
+    data: bytes, path: Path, *, accept_edited: bool = False
+) -> tuple[State, Envelope]:
     """The state in a snapshot file of any version that we know.
 
-    `path` is for messages only. Raises CorruptionError where the digest does not match or the
+    `path` is for messages only. With `accept_edited` the digest is not looked at. Raises CorruptionError where the digest does not match or the
     file is not whole JSON, FormatError for another format or a newer version.
     """
     if data.startswith(_OPENING):
-        return _decode_ours(data, path)
+        return _decode_ours(data, path, accept_edited=accept_edited)
     try:
         content = json.loads(data, object_hook=state_decoder)
     except PeninError as error:
@@ -211,7 +213,7 @@ def decode_snapshot(data: bytes, path: Path) -> tuple[State, Envelope]:
         position = getattr(error, "pos", 0)
         raise CorruptionError(path, position, f"not whole JSON: {error}") from error
     if isinstance(content, dict) and content.get("format") == FORMAT:
-        return _decode_ours(data, path)
+        return _decode_ours(data, path, accept_edited=accept_edited)
     if not isinstance(content, dict) or set(content) != _SEED_KEYS:
         raise FormatError(path, "neither a penin snapshot nor a file of the original format")
     return _state_of_version_1(content, path), Envelope(version=1)
@@ -252,17 +254,18 @@ _decode_version: Final = msgspec.json.Decoder(_Version).decode
 _decode_file: Final = msgspec.json.Decoder(_File).decode
 
 
-def _decode_ours(data: bytes, path: Path) -> tuple[State, Envelope]:
-    _check_digest(data, path)
+def _decode_ours(data: bytes, path: Path, *, accept_edited: bool) -> tuple[State, Envelope]:
+    if not accept_edited:
+        _check_digest(data, path)
     try:
         version = _decode_version(data).version
         if version != VERSION:
             raise FormatError(path, f"format version {version}; this program reads 1 and {VERSION}")
         file = _decode_file(data)
-    except msgspec.MsgspecError as error:
-        raise FormatError(path, f"its digest is right and its content is not: {error}") from error
-    envelope = Envelope(file.store, file.epoch, file.at, file.journal_hash, file.schema_version)
-    return _state_of_file(file), envelope
+        state = _state_of_file(file)
+    except (msgspec.MsgspecError, ValueError, KeyError, OverflowError) as error:
+        raise FormatError(path, f"its content is not that of a snapshot: {error!r}") from error
+    return state, Envelope(file.store, file.epoch, file.at, file.journal_hash, file.schema_version)
 
 
 def _check_digest(data: bytes, path: Path) -> None:

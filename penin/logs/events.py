@@ -24,7 +24,7 @@ class EventLog(Protocol):
 
     @property
     def enabled(self) -> bool:
-        """Whether `info` events (transitions above all) are wanted. Cheap; ask before building."""
+        """Whether `transition` is wanted. Cheap; ask before building its fields."""
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Logs `event`, in the context of the caller."""

@@ -66,10 +66,15 @@ class Logs:
     """
 
     def __init__(
-        self, logger: FilteringBoundLogger, buffer: LogBuffer[bytes], handler: logging.Handler
+        self,
+        logger: FilteringBoundLogger,
+        buffer: LogBuffer[bytes],
+        handler: logging.Handler,
+        *,
+        transitions: bool,
     ) -> None:
         self.logger = logger
-        self.enabled: bool = logger.is_enabled_for(logging.INFO)
+        self.enabled: bool = transitions and logger.is_enabled_for(logging.INFO)
         # The logger's own methods, without a call in between: this is a hot path.
         self.debug: Callable[..., None] = logger.debug
         self.info: Callable[..., None] = logger.info
@@ -114,6 +119,7 @@ def configure(
     level: str = "info",
     stream: IO[Any] | None = None,
     colours: bool | None = None,
+    transitions: bool = True,
     events_max: int = EVENTS_MAX,
     linger_s: float = LINGER_S,
 ) -> Logs:
@@ -124,6 +130,7 @@ def configure(
     and, until `close`, the standard library's root logger and warnings, which get a handler that
     leads here and the same level.
 
+    Without `transitions`, `state.transition` is left out, for a person who follows a busy worker.
     `auto` is `console` where the stream is a terminal, `json` elsewhere. `colours` is by default
     whether it is a terminal. Raises UsageError for an unknown format or level.
     """
@@ -154,7 +161,7 @@ def configure(
     )
     logger: FilteringBoundLogger = structlog.get_logger().bind()
     handler = _FromLogging(logger)
-    logs = Logs(logger, buffer, handler)
+    logs = Logs(logger, buffer, handler, transitions=transitions)
     logging.root.addHandler(handler)
     logging.root.setLevel(LEVELS[level])
     logging.captureWarnings(capture=True)
