@@ -1,4 +1,4 @@
-"""Imports point down only. What is read here is every import in the source, also those for types."""
+"""Imports point down only. Every import in the source is read, those for types among them."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ EVENTS: Final[dict[str, Event]] = {
         "info",
         "The store is locked and open for writing.",
         ("dir",),
-        ("store", "epoch", "seq", "fsync"),
+        ("store", "epoch", "seq"),
     ),
     "store.converted": Event(
         "info",
@@ -114,7 +114,6 @@ EVENTS: Final[dict[str, Event]] = {
             "last_replayed_seq",
             "cut_bytes",
             "set_aside",
-            "rewritten_bytes",
         ),
     ),
     "recovery.abandoned": Event(
@@ -218,7 +217,6 @@ FIELDS: Final[dict[str, str]] = {
     "failures": "how often the worker has failed within the stated time",
     "field": "the path of what was refused, such as `task.items[3].price`",
     "first_replayed_seq": "the first transition taken from the journal",
-    "fsync": "`always` or `everysec`",
     "grace_s": "the time that the worker was given, in seconds",
     "host": "the host that the lock's holder wrote down: information, not proof",
     "id": "the message's own `id`",
@@ -239,7 +237,6 @@ FIELDS: Final[dict[str, str]] = {
     "of a refusal or a phase, in words",
     "refused": "the number of messages that were refused",
     "result": "`ok`, `missing` or `conflict`",
-    "rewritten_bytes": "what recovery wrote again because it may not have been on the disk",
     "score_history_size": "the number of scores",
     "seconds": "how long it took",
     "seq": "the number of the transition, or of the last one that it is about",

@@ -22,8 +22,6 @@ from penin.runtime.supervisor import Supervisor
 from penin.settings import Settings
 from penin.storage.filesystem import FileSystem
 
-LOG_CLOSE_S = 1.0
-
 
 class Opening:
     """An orchestrator about to be opened: `async with` it, or `await` it and `aclose()` later."""
@@ -72,8 +70,8 @@ class Opening:
         if self._fs is None:
             directory = await to_thread.run_sync(resolved, directory)
         store = store_at(directory, self._settings, self._fs)
-        supervisor = Supervisor(store, self._settings, log)
-        task = asyncio.create_task(_run(supervisor), name=f"penin supervisor of {store.name}")
+        supervisor = Supervisor(store, self._settings, log, closes_log=True)
+        task = asyncio.create_task(supervisor.run(), name=f"penin supervisor of {store.name}")
         try:
             await supervisor.started.wait()
         except asyncio.CancelledError:
@@ -85,14 +83,6 @@ class Opening:
             await asyncio.wait({task})
             raise supervisor.failure or ClosedError("the opening was cancelled")
         return supervisor.orchestrator
-
-
-async def _run(supervisor: Supervisor) -> None:
-    try:
-        await supervisor.run()
-    finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(supervisor.log.close, LOG_CLOSE_S)
 
 
 def check_platform(directory: str | os.PathLike[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from penin.settings import Settings
 from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.journal import FileJournal, Journal
-from penin.storage.lock import StoreLock
+from penin.storage.lock import Holder, StoreLock
 from penin.storage.memory import MemoryJournal, MemorySnapshotStore
 from penin.storage.snapshots import FileSnapshotStore, SnapshotStore
 
@@ -49,6 +49,10 @@ class Store:
             self._fs.make_directory(self.directory)
             self._lock.acquire(wait_s, sleep=sleep)
             self._fs.make_directory(self.directory / JOURNAL_DIRECTORY)
+
+    def holder(self) -> Holder | None:
+        """Who wrote down that it has the store open; information, not proof."""
+        return None if self._lock is None else self._lock.holder()
 
     def release(self) -> None:
         """Close the journal and give up the lock; the last thing that is done with a store."""

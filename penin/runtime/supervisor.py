@@ -15,14 +15,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from anyio import CancelScope, create_task_group, move_on_after
+from anyio import CancelScope, create_task_group, move_on_after, to_thread
 from anyio.abc import TaskGroup
 
 from penin.errors import (
     ClosedError,
-    CorruptionError,
     JournalFailedError,
     PeninError,
     WorkerGaveUpError,
@@ -33,6 +32,7 @@ from penin.runtime.checkpointer import Checkpointer
 from penin.runtime.mailbox import Mailbox
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.recovery import Recovered, RecoveryAbandonedError, recover
+from penin.runtime.recovery_events import log_recovered, log_unrecovered, log_waiting
 from penin.runtime.signals import watch_signals
 from penin.runtime.storage_thread import StorageThread
 from penin.settings import Settings
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from penin.runtime.workers import Worker
 
 Phase = Literal["starting", "recovering", "running", "draining", "stopped", "failed"]
+LOG_CLOSE_S: Final = 1.0
 Source = Callable[["AsyncOrchestrator"], Awaitable[object]]
 
 
@@ -51,7 +52,7 @@ class Supervisor:
     """One store from the lock to its release. `run` is its one task; all else is called beside it.
 
     `started` is set when the store is running or will not be; `failure` says why it is not, or
-    what ended it.
+    what ended it, and `stop_reason` why it was stopped. With `closes_log` the log ends with it.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class Supervisor:
         workers: Sequence[Worker] = (),
         sources: Sequence[Source] = (),
         with_signals: bool = False,
+        closes_log: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._stop_reason = ""
+        self.stop_reason = ""
         self._is_released = False
+        self._is_waiting = False
         self.phase: Phase = "starting"
         self.started = asyncio.Event()
         self.stopping = asyncio.Event()
@@ -82,6 +85,7 @@ class Supervisor:
         self._workers = workers
         self._sources = sources
         self._with_signals = with_signals
+        self._closes_log = closes_log
         self._scope = CancelScope()
         self._source_scope = CancelScope()
         self._actor_ended = asyncio.Event()
@@ -93,7 +97,7 @@ class Supervisor:
     def stop(self, reason: str) -> None:
         """Begin the way down, from any phase. Calling it again is harmless."""
         if not self.stopping.is_set():
-            self._stop_reason = reason
+            self.stop_reason = reason
             self.stopping.set()
 
     def request_checkpoint(self, reason: str) -> asyncio.Future[int] | None:
@@ -149,7 +153,16 @@ class Supervisor:
                 self.stopping.set()
                 self._enter("failed" if self.failure is not None else "stopped")
                 self.started.set()
-                self.ended.set()
+                await self._end()
+
+    async def _end(self) -> None:
+        """The last thing: what was logged is handed on, and whoever closes goes on."""
+        try:
+            if self._closes_log:
+                with CancelScope(shield=True):
+                    await to_thread.run_sync(self.log.close, LOG_CLOSE_S)
+        finally:
+            self.ended.set()
 
     async def _guarded(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
         """Call it; an exception out of it ends everything and is kept instead of raised."""
@@ -187,58 +200,17 @@ class Supervisor:
             )
         except RecoveryAbandonedError:
             seconds = round(time.monotonic() - begun_s, 6)
-            log.info("recovery.abandoned", signal=self._stop_reason, seconds=seconds)
+            log.info("recovery.abandoned", signal=self.stop_reason, seconds=seconds)
             return None
         except OSError as error:
             failure = storage_error(Path(error.filename or store.name), error)
-            self._log_unrecovered(failure)
+            log_unrecovered(log, failure)
             raise failure from error
         except PeninError as error:
-            self._log_unrecovered(error)
+            log_unrecovered(log, error)
             raise
-        self._log_recovered(recovered, time.monotonic() - begun_s)
+        log_recovered(log, store, recovered, time.monotonic() - begun_s)
         return recovered
-
-    def _log_unrecovered(self, error: PeninError) -> None:
-        fields: dict[str, object] = {}
-        if isinstance(error, CorruptionError):
-            fields = {"path": str(error.path), "position": error.position}
-        self.log.error("recovery.failed", cause=str(error), **fields)
-
-    def _log_recovered(self, recovered: Recovered, seconds: float) -> None:
-        store, log, state = self.store, self.log, recovered.state
-        if recovered.original is not None:
-            log.info(
-                "store.converted", dir=store.name, original=str(recovered.original), seq=state.seq
-            )
-        optional: dict[str, object] = {
-            "snapshot_seq": recovered.snapshot_seq,
-            "first_replayed_seq": recovered.first_replayed_seq,
-            "last_replayed_seq": recovered.last_replayed_seq,
-        }
-        repairs = recovered.repairs
-        if repairs.torn is not None:
-            optional["cut_bytes"] = repairs.torn.size
-            optional["set_aside"] = str(repairs.torn_path)
-        if repairs.rewritten_bytes:
-            optional["rewritten_bytes"] = repairs.rewritten_bytes
-        log.info(
-            "recovery.finished",
-            loaded="no previous state" if recovered.is_new else "previous state",
-            seconds=round(seconds, 6),
-            knowledge_base_size=len(state.knowledge_base),
-            task_history_size=len(state.task_history),
-            score_history_size=len(state.score_history),
-            **{name: value for name, value in optional.items() if value is not None},
-        )
-        log.info(
-            "store.opened",
-            dir=store.name,
-            store=store.journal.store,
-            epoch=store.journal.epoch,
-            seq=state.seq,
-            fsync=self.settings.fsync,
-        )
 
     def _build(self, recovered: Recovered) -> None:
         self.actor = Actor(
@@ -290,7 +262,7 @@ class Supervisor:
                     for source in self._sources:
                         sources.start_soon(self._guarded, self._run_source, source)
         self._workers_ended.set()
-        self.stop("all workers have returned")
+        self.stop("all work has ended")
 
     async def _run_worker(self, worker: Worker) -> None:
         assert self.orchestrator is not None
@@ -309,7 +281,7 @@ class Supervisor:
 
     async def _wind_down(self) -> None:
         assert self._checkpointer is not None
-        self._enter("draining", self._stop_reason)
+        self._enter("draining", self.stop_reason)
         self._source_scope.cancel()
         await self._end_workers()
         self.mailbox.close(ClosedError("the orchestrator is closing"))
@@ -379,6 +351,10 @@ class Supervisor:
     def _sleep_unless_stopping(self, seconds: float) -> None:
         if self.stopping.is_set():
             raise RecoveryAbandonedError
+        if not self._is_waiting:
+            self._is_waiting = True
+            holder = self.store.holder()
+            self._from_thread(log_waiting, self.log, self.store, holder, self.settings.lock_wait_s)
         time.sleep(seconds)
 
     def _release(self) -> None:

@@ -25,7 +25,7 @@ class Worker:
     """One worker: a function, the keyword arguments that it takes, and its current task."""
 
     def __init__(self, function: WorkerFunction, arguments: Mapping[str, Any]) -> None:
-        self.name = f"{function.__module__}:{getattr(function, '__qualname__', repr(function))}"
+        self.name = _name_of(function)
         self._function = function
         self._arguments = dict(arguments)
         self._task: asyncio.Task[object] | None = None
@@ -132,13 +132,18 @@ def make_workers(functions: Sequence[WorkerFunction], arguments: Mapping[str, An
     unused = set(arguments)
     for function in functions:
         if not callable(function) or not _is_async(function):
-            raise UsageError(f"{function!r} is not an async function")
+            raise UsageError(f"{_name_of(function)} is not an async function")
         given = _arguments_of(function, arguments)
         unused -= set(given)
         workers.append(Worker(function, given))
     if unused:
         raise UsageError(f"no worker has a parameter {', '.join(sorted(unused))}")
     return workers
+
+
+def _name_of(function: object) -> str:
+    module = getattr(function, "__module__", "?")
+    return f"{module}:{getattr(function, '__qualname__', repr(function))}"
 
 
 def _is_async(function: WorkerFunction) -> bool:

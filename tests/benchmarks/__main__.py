@@ -14,7 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks.machine import VOLATILE, describe, file_system, warm_page_cache
+from tests.benchmarks.machine import (
+    LOAD_MAX,
+    VOLATILE,
+    describe,
+    file_system,
+    load,
+    warm_page_cache,
+)
 from tests.benchmarks.peers import STORES
 from tests.benchmarks.report import (
     LATENCY,
@@ -103,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"  {name:<34} {STORES[name].about}")
     if file_system(chosen.dir) in VOLATILE:
         print("NOTE: this is a file system in memory; nothing here is durable. Choose a --dir.")
+    if load() > LOAD_MAX:
+        print("NOTE: this machine is busy; the figures are of little use.")
     workloads: dict[str, Workload] = {"tasks": Tasks(), "vectors": Vectors()}
     sections: dict[str, Section] = {}
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=chosen.dir) as name:

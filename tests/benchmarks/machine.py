@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+LOAD_MAX: Final = 0.5
+"""With more load than this before it starts, a benchmark measures its neighbours as well."""
+
 VOLATILE: Final = frozenset({"tmpfs", "ramfs"})
 """File systems in memory, on which a sync costs nothing and a ratio means nothing."""
 
@@ -35,7 +38,12 @@ def file_system(path: Path) -> str:
     return kind
 
 
-def describe(directory: Path) -> dict[str, str | int]:
+def load() -> float:
+    """How many processes wanted a processor in the last minute; 0 before a benchmark on its own."""
+    return round(os.getloadavg()[0], 2)
+
+
+def describe(directory: Path) -> dict[str, str | int | float]:
     """What the figures depend on besides the code, for a person and for the JSON file."""
     return {
         "file_system": file_system(directory),
@@ -45,6 +53,7 @@ def describe(directory: Path) -> dict[str, str | int]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": sys.version.split()[0],
         "sqlite": sqlite3.sqlite_version,
+        "load": load(),
     }
 
 

@@ -127,5 +127,3 @@ def recovered(disk: CrashableFileSystem) -> list[float]:
 
     asyncio.run(main())
     return found
-
-

@@ -98,7 +98,9 @@ async def test_a_large_batch_lets_other_tasks_run_while_it_is_applied(monkeypatc
     monkeypatch.setattr("penin.runtime.actor.SLICE_S", 0.0)
     monkeypatch.setattr("penin.runtime.actor.SLICE_MESSAGES", 10)
     async with open_on(GatedFileSystem()) as orchestrator:
-        sends = [orchestrator.send_nowait(door.add_score(0.0)) for _ in range(100)]
+        sends = [
+            asyncio.ensure_future(orchestrator.send_nowait(door.add_score(0.0))) for _ in range(100)
+        ]
         seqs_seen = set()
         while not all(send.done() for send in sends):
             seqs_seen.add(orchestrator.applied_seq)
@@ -118,6 +120,20 @@ async def test_a_full_mailbox_makes_a_sender_wait_and_refuses_one_that_cannot():
         gate.open()
         await within(asyncio.gather(*sends))
         assert list(orchestrator.view.score_history) == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+async def test_a_sender_that_waits_for_room_is_not_overtaken_by_those_who_come_later():
+    async with open_on(GatedFileSystem(), mailbox_messages_max=1) as orchestrator:
+
+        async def busy():
+            for _ in range(50):
+                await orchestrator.add_score(0.0)
+
+        others = [await pending(busy()) for _ in range(3)]
+        waiting = await pending(orchestrator.add_score(1.0))
+        ack = await within(waiting)
+        assert ack.seq <= 10, "each of the others was served at most a few times before"
+        await within(asyncio.gather(*others))
 
 
 @pytest.mark.timeout(20)
@@ -145,7 +161,9 @@ async def test_closing_stores_and_answers_what_is_in_the_mailbox():
     gate = fs.hold("sync_file")
     first = await pending(orchestrator.add_score(0.0))
     await until(gate.reached)
-    queued = [orchestrator.send_nowait(door.add_score(1.0)) for _ in range(20)]
+    queued = [
+        asyncio.ensure_future(orchestrator.send_nowait(door.add_score(1.0))) for _ in range(20)
+    ]
     closing = await pending(orchestrator.aclose())
     with pytest.raises(ClosedError):
         await orchestrator.add_score(2.0)
@@ -251,8 +269,13 @@ async def test_every_transition_is_logged_after_it_is_applied():
     async with supervised() as running:
         orchestrator = running.orchestrator
         await orchestrator.send(
-            {"type": "put_document", "name": "d", "value": 1, "id": "m-1",
-             "from": {"source": "stdin", "name": "pipe", "line": 7, "trace": "t"}}
+            {
+                "type": "put_document",
+                "name": "d",
+                "value": 1,
+                "id": "m-1",
+                "from": {"source": "stdin", "name": "pipe", "line": 7, "trace": "t"},
+            }
         )
         async with orchestrator.transaction() as t:
             t.add_score(1.0)
@@ -261,7 +284,10 @@ async def test_every_transition_is_logged_after_it_is_applied():
         events = running.log.of("state.transition")
     assert [event["seq"] for event in events] == [1, 2, 3, 4]
     assert [event["type"] for event in events] == [
-        "put_document", "add_score", "remove_document", "extend_knowledge"
+        "put_document",
+        "add_score",
+        "remove_document",
+        "extend_knowledge",
     ]
     assert events[0]["id"] == "m-1"
     assert (events[0]["source"], events[0]["line"], events[0]["trace"]) == ("stdin", 7, "t")

@@ -145,10 +145,11 @@ async def test_a_second_opening_in_the_same_process_is_refused(store):
 async def test_a_damaged_store_is_refused_without_an_exception_group(store):
     async with penin.open(store) as orchestrator:
         await orchestrator.add_score(1.0)
-    (store / "state.json").write_text("{}")
+    damaged = (store / "state.json").read_bytes().replace(b"1.0", b"2.0", 1)
+    (store / "state.json").write_bytes(damaged)
     with pytest.raises(CorruptionError):
         await penin.open(store)
-    assert (store / "state.json").read_text() == "{}"
+    assert (store / "state.json").read_bytes() == damaged
 
 
 async def test_a_directory_that_cannot_be_made_is_a_penin_error(tmp_path):

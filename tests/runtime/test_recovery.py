@@ -357,7 +357,7 @@ async def test_a_reader_whom_a_checkpoint_overtakes_begins_anew():
         stale = fs.content(STATE)
 
         put(fs, STORE / "stale.json", stale)
-        served = []
+        served: list[object] = []
         open_read = fs.open_read
 
         def open_stale_first(path):
@@ -371,6 +371,6 @@ async def test_a_reader_whom_a_checkpoint_overtakes_begins_anew():
             await within(orchestrator.checkpoint())
             await orchestrator.add_score(number)
         await within(orchestrator.checkpoint())
-        fs.open_read = open_stale_first
+        fs.open_read = open_stale_first  # type: ignore[method-assign]  # one reader, one file
         assert state_on(fs).seq == 4
         assert served

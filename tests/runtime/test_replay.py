@@ -129,9 +129,7 @@ def test_every_prefix_of_the_journal_is_the_live_state_of_that_moment(sequence, 
 
 
 @given(sequences, settings_of_a_store, st.data())
-def test_a_store_cut_after_any_commit_opens_with_the_state_of_that_moment(
-    sequence, settings, data
-):
+def test_a_store_cut_after_any_commit_opens_with_the_state_of_that_moment(sequence, settings, data):
     settings = {**settings, "checkpoint_transitions_max": 100_000}
     fs = CrashableFileSystem()
     _, killed = asyncio.run(live(fs, sequence, settings, together=False))

@@ -58,10 +58,15 @@ async def test_a_cancelled_call_that_has_begun_is_finished(thread):
 
 async def test_closing_runs_the_last_call_after_all_others_and_ends_the_thread():
     thread = StorageThread("test")
-    done = []
+    done: list[object] = []
+
+    def last():
+        done.append("last")
+        return "outcome"
+
     for number in range(3):
         thread.call(done.append, number)
-    assert await within(thread.close(lambda: done.append("last") or "outcome")) == "outcome"
+    assert await within(thread.close(last)) == "outcome"
     await asyncio.to_thread(thread.join)
     assert done == [0, 1, 2, "last"]
 

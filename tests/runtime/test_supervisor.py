@@ -289,7 +289,8 @@ async def ended(group):
 async def test_a_signal_stops_and_saves(number):
     fs = GatedFileSystem()
     async with supervised(fs) as running:
-        group = await receiving(running.supervisor, exits := [])
+        exits: list[int] = []
+        group = await receiving(running.supervisor, exits)
         await running.orchestrator.add_score(1.0)
         signal.raise_signal(number)
         await within(running.task)
@@ -302,7 +303,8 @@ async def test_a_signal_stops_and_saves(number):
 
 async def test_a_second_signal_at_once_changes_nothing():
     async with supervised() as running:
-        group = await receiving(running.supervisor, exits := [])
+        exits: list[int] = []
+        group = await receiving(running.supervisor, exits)
         signal.raise_signal(signal.SIGINT)
         await running.log.comes("signal.received", 1)
         signal.raise_signal(signal.SIGINT)

@@ -145,8 +145,7 @@ async def test_nobody_sees_half_of_a_transaction():
 
         watching = asyncio.create_task(watch())
         sends = [
-            orchestrator.send_nowait(door.transaction([door.add_score(1.0)] * 3))
-            for _ in range(50)
+            orchestrator.send_nowait(door.transaction([door.add_score(1.0)] * 3)) for _ in range(50)
         ]
         await within(asyncio.gather(*sends))
         stop.set()
@@ -156,8 +155,7 @@ async def test_nobody_sees_half_of_a_transaction():
 
 async def test_a_transaction_is_never_split_over_commits():
     fs = GatedFileSystem()
-    settings = {"batch_messages_max": 3, "batch_bytes_max": 400}
-    async with open_on(fs, **settings) as orchestrator:
+    async with open_on(fs, batch_messages_max=3, batch_bytes_max=400) as orchestrator:
         gate = fs.hold("sync_file")
         first = await pending(orchestrator.add_score(0.0))
         await until(gate.reached)
