@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 import penin
 from penin.cli import help  # noqa: A004  # the texts of --help
+from penin.cli.convert import convert
 from penin.cli.exits import SIGNAL_BASE, ExitCode, exit_code_of
 from penin.cli.run import run
 from penin.cli.send import send
@@ -35,8 +36,9 @@ app: Final = typer.Typer(
 app.command(help=help.RUN, context_settings=_HELP_OPTION)(run)
 app.command(help=help.SEND, context_settings=_HELP_OPTION)(send)
 app.command(help=help.STATUS, context_settings=_HELP_OPTION)(status)
+app.command(help=help.CONVERT, context_settings=_HELP_OPTION)(convert)
 
-COMMANDS: Final = ("run", "send", "status")
+COMMANDS: Final = ("run", "send", "status", "convert")
 _OWN_OPTIONS: Final = ("--help", "-h", "--version")
 
 

@@ -78,3 +78,17 @@ another system than Linux, "held" is null.
   penin status
   penin status --dir memory --json
 """
+
+CONVERT: Final = """\
+Make a new store of a snapshot file, and leave the file as it is.
+
+FILE is a snapshot of any version: the state.json or a checkpoint of a store, a file of save_state,
+or a file of the original format. The new store has an id of its own, goes on from the seq of the
+snapshot, and names in "forked_from" what it came from. What a journal holds after the snapshot is
+not taken. A file whose digest does not match is refused, unless --accept-edited says that you have
+edited it yourself.
+
+\b
+  penin convert old/state.json --to memory
+  penin convert edited.json --accept-edited --to mended
+"""

@@ -79,7 +79,7 @@ class _Sending:
         self._directory = directory
         self._settings = settings
         self._rejected = RejectedLines(directory)
-        self._signal: int | None = None
+        self._signal: signal.Signals | None = None
         self._failure: BaseException | None = None
 
     def prepare(self, logs: Logs) -> None:
@@ -96,12 +96,12 @@ class _Sending:
         """Open the store and send everything; how it ended is told by `finish`."""
         check_platform(self._directory)
         store = store_at(self._directory, self._settings)
-        supervisor = _Supervisor(
+        supervisor = Supervisor(
             store, self._settings, self._logs, sources=[self._source], with_signals=True
         )
         await supervisor.run()
         self._failure = supervisor.failure
-        self._signal = supervisor.signal
+        self._signal = signal.Signals.__members__.get(supervisor.stop_reason)
 
     def finish(self) -> int:
         """Say how it ended, and return the exit code. Raises what is a bug of ours."""
@@ -148,14 +148,3 @@ def _is_terminal(stream: IO[str] | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
         return False
-
-
-class _Supervisor(Supervisor):
-    """One that remembers which signal ended it."""
-
-    signal: int | None = None
-
-    def stop(self, reason: str) -> None:
-        if not self.stopping.is_set() and reason in signal.Signals.__members__:
-            self.signal = signal.Signals[reason]
-        super().stop(reason)

@@ -200,8 +200,9 @@ def decode_snapshot(
 ) -> tuple[State, Envelope]:
     """The state in a snapshot file of any version that we know.
 
-    `path` is for messages only. With `accept_edited` the digest is not looked at. Raises CorruptionError where the digest does not match or the
-    file is not whole JSON, FormatError for another format or a newer version.
+    `path` is for messages only. With `accept_edited` the digest is not looked at. Raises
+    CorruptionError where the digest does not match or the file is not whole JSON, FormatError for
+    another format or a newer version.
     """
     if data.startswith(_OPENING):
         return _decode_ours(data, path, accept_edited=accept_edited)

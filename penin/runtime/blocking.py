@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from penin.core.artifacts import NumericVectorArtifact
 from penin.core.transitions import Ack, Message
-from penin.errors import WrongContextError
+from penin.errors import ClosedError, WrongContextError
 from penin.runtime.open import open_store
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.transaction import TransactionBuilder
@@ -32,9 +32,12 @@ class BlockingOrchestrator:
     def __init__(self, orchestrator: EmbeddedOrchestrator, portal: BlockingPortal) -> None:
         self._orchestrator = orchestrator
         self._portal = portal
+        self.is_closed = False
 
     def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         _refuse_event_loop()
+        if self.is_closed:
+            raise ClosedError("the orchestrator is closed")
         return self._portal.call(function, *args)
 
     @property
@@ -156,7 +159,11 @@ def open_sync(
             open_store(dir, settings=settings, logger=logger)
         ) as orchestrator,
     ):
-        yield BlockingOrchestrator(orchestrator, portal)
+        blocking = BlockingOrchestrator(orchestrator, portal)
+        try:
+            yield blocking
+        finally:
+            blocking.is_closed = True
 
 
 def _refuse_event_loop() -> None:

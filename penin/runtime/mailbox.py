@@ -8,6 +8,7 @@ messages and in bytes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from contextvars import Context
 
@@ -28,6 +29,7 @@ class Mailbox:
         self._letters: list[Letter] = []
         self._bytes = 0
         self._taker: asyncio.Future[None] | None = None
+        self._reserved = 0  # places of senders that were woken and have not run yet
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._refusal: PeninError | None = ClosedError("the orchestrator is not open yet")
         self._loop = asyncio.get_running_loop()
@@ -38,7 +40,8 @@ class Mailbox:
     @property
     def is_full(self) -> bool:
         """Whether the next `put` would be refused for want of room."""
-        return len(self._letters) >= self._messages_max or self._bytes >= self._bytes_max
+        places = len(self._letters) + self._reserved
+        return places >= self._messages_max or self._bytes >= self._bytes_max
 
     def open(self) -> None:
         """Take messages from now on."""
@@ -48,31 +51,45 @@ class Mailbox:
         """Queue a message; the future gives its answer.
 
         Cancelling the future before the actor took the letter withdraws the message; after that
-        the message is applied all the same. Raises MailboxFullError when there is no room, and
-        ClosedError (or what the mailbox was closed with) when it is closed.
+        the message is applied all the same. Raises MailboxFullError when there is no room, or
+        somebody waits for it already, and ClosedError (or what the mailbox was closed with).
         """
         if self._refusal is not None:
             raise self._refusal
-        if len(self._letters) >= self._messages_max or self._bytes >= self._bytes_max:
+        if self._waiting or self.is_full:
             raise MailboxFullError(self._messages_max)
+        return self._append(message, context)
+
+    async def put_waiting(self, message: Message, context: Context | None) -> Ack:
+        """Wait for room, in the order of asking, queue a message, and wait for its answer.
+
+        Raises what `put` raises but MailboxFullError. Cancelled while waiting for room, the
+        message is not queued; after that, it is as with the future of `put`.
+        """
+        waiter = self._loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                with contextlib.suppress(ValueError):  # passed over by `_wake_sender`
+                    self._waiting.remove(waiter)
+            else:  # it was this one's turn, and the room goes to the next
+                self._reserved -= 1
+                self._wake_sender()
+            raise
+        self._reserved -= 1
+        if self._refusal is not None:
+            raise self._refusal
+        return await self._append(message, context)
+
+    def _append(self, message: Message, context: Context | None) -> asyncio.Future[Ack]:
         answer: asyncio.Future[Ack] = self._loop.create_future()
         self._letters.append((message, answer, context))
         self._bytes += len(message.raw)
         if self._taker is not None:
             self._wake_taker()
         return answer
-
-    async def room(self) -> None:
-        """Wait until there is room, in the order of asking. Returns as well when it is closed."""
-        while self.is_full and self._refusal is None:
-            waiter = self._loop.create_future()
-            self._waiting.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if not waiter.cancelled():
-                    self._wake_sender()  # it was this one's turn, and the room goes to the next
-                raise
 
     async def take(self, messages_max: int, bytes_max: int) -> list[Letter]:
         """The oldest letters, at least one; an empty list once it is closed and empty.
@@ -135,8 +152,10 @@ class Mailbox:
             self._taker.set_result(None)
 
     def _wake_sender(self) -> None:
+        """Give a place to the one who waits longest; it is kept until that task runs."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
+                self._reserved += 1
                 waiter.set_result(None)
                 return

@@ -71,17 +71,7 @@ class EmbeddedOrchestrator:
         try:
             return self._mailbox.put(message, context)
         except MailboxFullError:
-            return self._deliver_with_room(message, context)
-
-    async def _deliver_with_room(
-        self, message: Message, context: contextvars.Context | None
-    ) -> Ack:
-        while True:
-            await self._mailbox.room()
-            try:
-                return await self._mailbox.put(message, context)
-            except MailboxFullError:
-                continue  # somebody was faster
+            return self._mailbox.put_waiting(message, context)
 
     async def add_knowledge(self, key: str, artifact: NumericVectorArtifact) -> Ack:
         """See `AsyncOrchestrator`."""

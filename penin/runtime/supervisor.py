@@ -12,6 +12,7 @@ the last checkpoint is written; the journal's thread gives up the lock after its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -346,7 +347,8 @@ class Supervisor:
             self.actor.note_durable(seq)
 
     def _from_thread(self, function: Callable[..., object], *args: object) -> None:
-        self._loop.call_soon_threadsafe(function, *args)
+        with contextlib.suppress(RuntimeError):  # a closed loop has nobody left to tell
+            self._loop.call_soon_threadsafe(function, *args)
 
     def _sleep_unless_stopping(self, seconds: float) -> None:
         if self.stopping.is_set():

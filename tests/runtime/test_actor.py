@@ -18,8 +18,8 @@ from tests.runtime.stores import (
     seen,
     state_on,
     supervised,
-    within,
     until,
+    within,
 )
 
 

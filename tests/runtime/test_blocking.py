@@ -63,7 +63,7 @@ def test_a_transaction_is_all_or_nothing(store):
             t.add_score(1.0)
             t.put_document("d", 1, if_seq=0)
         assert t.ack == Ack(2)
-        with pytest.raises(KeyError), orchestrator.transaction() as t:
+        with pytest.raises(KeyError), orchestrator.transaction() as t:  # noqa: PT012  # the body is the point
             t.add_score(2.0)
             raise KeyError("mine")
         assert orchestrator.applied_seq == 2
@@ -82,14 +82,14 @@ def test_errors_are_the_same_as_with_await(store):
 
 
 def test_the_exception_of_the_body_comes_out_and_the_state_is_saved(store):
-    with pytest.raises(KeyError, match="mine"), penin.open_sync(store) as orchestrator:
+    with pytest.raises(KeyError, match="mine"), penin.open_sync(store) as orchestrator:  # noqa: PT012  # the body is the point
         orchestrator.add_score(1.0)
         raise KeyError("mine")
     assert penin.load(store).seq == 1
 
 
 def test_an_interrupt_of_the_body_comes_out_and_the_state_is_saved(store):
-    with pytest.raises(KeyboardInterrupt), penin.open_sync(store) as orchestrator:
+    with pytest.raises(KeyboardInterrupt), penin.open_sync(store) as orchestrator:  # noqa: PT012  # the body is the point
         orchestrator.add_score(1.0)
         raise KeyboardInterrupt
     assert penin.load(store).seq == 1

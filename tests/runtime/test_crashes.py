@@ -44,7 +44,7 @@ LIVES = {"appends": appends, "checkpoints": checkpoints}
 
 
 def disk_with_a_past(seed):
-    """A killed store with checkpoints and a journal after them, so that there is much to recover."""
+    """A killed store with checkpoints and a journal after them: much to recover."""
     fs, past, killed = CrashableFileSystem(seed=seed), Diary(), []
 
     async def before(life: Life):
@@ -75,7 +75,7 @@ def crashed(life, fsync, crash_at, effect, seed):
 
 
 def crash_again(disk, diary, second, seed):
-    """Crash at one operation of the recovery too, and look at both disks; whether it came to that."""
+    """Crash at one operation of the recovery too, then check; whether it came to that."""
     disk.crash_at, disk.crash_effect = second, EFFECTS[(second + seed) % 3]
     lived = live(disk, nothing, Diary())
     came = lived._dead

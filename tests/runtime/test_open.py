@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 
+import anyio
 import pytest
 import structlog
 import uvloop
@@ -21,7 +22,17 @@ from penin.errors import (
 )
 from penin.settings import Settings
 from tests.logs.fakes import HostLogger
-from tests.runtime.stores import GatedFileSystem, open_on, pending, state_on, until, within
+from tests.runtime.stores import (
+    STORE,
+    GatedFileSystem,
+    in_journal,
+    in_snapshot,
+    open_on,
+    pending,
+    state_on,
+    until,
+    within,
+)
 
 
 @pytest.fixture
@@ -178,7 +189,7 @@ async def test_a_logger_that_takes_no_fields_is_refused_before_anything_is_made(
 
 
 async def test_the_exception_of_the_body_is_the_one_that_comes_out(store):
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(KeyError, match="mine"):  # noqa: PT012  # the body is the point
         async with penin.open(store) as orchestrator:
             await orchestrator.add_score(1.0)
             raise KeyError("mine")
@@ -187,7 +198,7 @@ async def test_the_exception_of_the_body_is_the_one_that_comes_out(store):
 
 async def test_the_exception_of_the_body_wins_over_a_failed_journal_and_bears_a_note():
     fs = GatedFileSystem()
-    with pytest.raises(KeyError, match="mine") as caught:
+    with pytest.raises(KeyError, match="mine") as caught:  # noqa: PT012  # the body is the point
         async with open_on(fs) as orchestrator:
             fs.inner.fail("sync_file", errno.EIO)
             with pytest.raises(JournalFailedError):
@@ -198,7 +209,7 @@ async def test_the_exception_of_the_body_wins_over_a_failed_journal_and_bears_a_
 
 async def test_a_failed_journal_comes_out_of_the_context_as_itself():
     fs = GatedFileSystem()
-    with pytest.raises(JournalFailedError):
+    with pytest.raises(JournalFailedError):  # noqa: PT012  # the body is the point
         async with open_on(fs) as orchestrator:
             fs.inner.fail("sync_file", errno.EIO)
             with contextlib.suppress(JournalFailedError):
@@ -207,7 +218,7 @@ async def test_a_failed_journal_comes_out_of_the_context_as_itself():
 
 async def test_a_failed_journal_does_not_cancel_the_host():
     fs = GatedFileSystem()
-    with pytest.raises(JournalFailedError):
+    with pytest.raises(JournalFailedError):  # noqa: PT012  # the body is the point
         async with open_on(fs) as orchestrator:
             fs.inner.fail("sync_file", errno.EIO)
             with pytest.raises(JournalFailedError):
@@ -239,25 +250,41 @@ async def test_a_cancelled_host_still_has_its_state_saved():
     with pytest.raises(asyncio.CancelledError):
         await within(task)
     assert list(state_on(fs).score_history) == [1.0, 2.0]
-    assert fs.exists(fs_state()), "the last checkpoint was written"
+    assert fs.exists(STORE / "state.json"), "the last checkpoint was written"
     assert fs.inner.open_descriptors == 0
-
-
-def fs_state():
-    from tests.runtime.stores import STORE
-
-    return STORE / "state.json"
 
 
 def test_asyncio_timeouts_around_the_context_are_those_of_the_host(store):
     async def main():
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError):  # noqa: PT012  # the body is the point
             async with asyncio.timeout(0.05), penin.open(store) as orchestrator:
                 await orchestrator.add_score(1.0)
                 await asyncio.Event().wait()
 
     asyncio.run(main())
     assert scores(store) == [1.0]
+
+
+@pytest.mark.parametrize("gated", ["opening", "closing"])
+async def test_a_cancelled_anyio_scope_around_it_waits_until_the_store_is_free(gated):
+    fs = GatedFileSystem()
+    gate = fs.hold("write", in_journal if gated == "opening" else in_snapshot)
+
+    async def host(scope):
+        with scope:
+            async with open_on(fs) as orchestrator:
+                await orchestrator.add_score(1.0)
+
+    scope = anyio.CancelScope()
+    task = await pending(host(scope))
+    await until(gate.reached)
+    scope.cancel()
+    await pending(asyncio.sleep(0))
+    assert not task.done()
+    gate.open()
+    await within(task)
+    assert fs.inner.open_descriptors == 0
+    assert state_on(fs).seq == (0 if gated == "opening" else 1)
 
 
 def test_a_host_that_ends_without_closing_loses_nothing_acknowledged(store):
@@ -294,7 +321,7 @@ async def test_it_prints_nothing_where_structlog_is_not_configured(store, capfd)
 async def test_a_failure_prints_nothing_either(capfd):
     structlog.reset_defaults()
     fs = GatedFileSystem()
-    with pytest.raises(JournalFailedError):
+    with pytest.raises(JournalFailedError):  # noqa: PT012  # the body is the point
         async with open_on(fs) as orchestrator:
             fs.inner.fail("sync_file", errno.EIO)
             with contextlib.suppress(JournalFailedError):

@@ -157,7 +157,7 @@ async def test_a_transaction_is_all_or_nothing(orchestrator):
         t.put_document("d", 2, if_seq=0)
     assert t.ack == Ack(4, "conflict", 4)
     assert await orchestrator.history("score_history") == [1.0]
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError):  # noqa: PT012  # the body is the point
         async with orchestrator.transaction() as t:
             t.add_score(3.0)
             raise KeyError("mine")

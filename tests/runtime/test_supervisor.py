@@ -270,6 +270,20 @@ async def test_a_sync_by_the_second_that_fails_stops_everything():
             await running.orchestrator.add_score(2.0)
 
 
+async def test_a_sync_after_the_loop_was_closed_ends_quietly(monkeypatch):
+    """A host that closes its loop and not its store: the thread goes on and prints nothing."""
+    async with supervised(fsync="everysec") as running:
+        await running.orchestrator.add_score(1.0)
+        supervisor = running.supervisor
+        closed = asyncio.new_event_loop()
+        closed.close()
+        with monkeypatch.context() as patched:
+            patched.setattr(supervisor, "_loop", closed)
+            patched.setattr(supervisor.store.journal, "_clock", lambda: float("inf"))
+            await asyncio.to_thread(supervisor._tick)
+        assert supervisor.store.journal.durable_seq == 1
+
+
 # -- signals -------------------------------------------------------------------------------------
 
 

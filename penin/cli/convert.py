@@ -1,0 +1,38 @@
+"""`penin convert`: a new store of a snapshot file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penin.cli.exits import ExitCode
+from penin.cli.options import option, store_directory
+from penin.cli.terminal import counted, say
+from penin.errors import UsageError
+from penin.runtime.convert import convert as convert_file
+
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A snapshot: state.json, a checkpoint, an original.")
+]
+Target = Annotated[str, typer.Option("--to", metavar="DIR", help="The directory of the new store.")]
+
+
+def convert(
+    file: FileArgument,
+    *,
+    to: Target,
+    accept_edited: Annotated[
+        bool, option("accept_edited", "Read the file although its digest is wrong.")
+    ] = False,
+) -> int:
+    """The command; `penin.cli.help` tells what it promises."""
+    directory = store_directory(to)
+    try:
+        made = convert_file(file, directory, accept_edited=accept_edited)
+    except FileNotFoundError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    artifacts = counted(made.knowledge_base_size, "artifact")
+    say(f"store {made.store} made in {directory} at seq {made.seq}, with {artifacts}")
+    return ExitCode.SUCCESS
