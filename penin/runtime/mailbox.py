@@ -33,6 +33,7 @@ class Mailbox:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._refusal: PeninError | None = ClosedError("the orchestrator is not open yet")
         self._loop = asyncio.get_running_loop()
+        self._new_future = self._loop.create_future
 
     def __len__(self) -> int:
         return len(self._letters)
@@ -56,9 +57,20 @@ class Mailbox:
         """
         if self._refusal is not None:
             raise self._refusal
-        if self._waiting or self.is_full:
+        # `is_full` and `_append`, written out: this is the way of every message.
+        letters = self._letters
+        if (
+            self._waiting
+            or len(letters) + self._reserved >= self._messages_max
+            or self._bytes >= self._bytes_max
+        ):
             raise MailboxFullError(self._messages_max)
-        return self._append(message, context)
+        answer: asyncio.Future[Ack] = self._new_future()
+        letters.append((message, answer, context))
+        self._bytes += len(message.raw)
+        if self._taker is not None:
+            self._wake_taker()
+        return answer
 
     async def put_waiting(self, message: Message, context: Context | None) -> Ack:
         """Wait for room, in the order of asking, queue a message, and wait for its answer.

@@ -10,7 +10,7 @@ from penin.cli import main
 from penin.cli.app import COMMANDS
 from penin.cli.exits import exits_markdown
 from tests.docs.markdown import names_in, prose, read, rows, section
-from tests.docs.tables import SHARED, common_options, options_table, own_options
+from tests.docs.tables import SHARED, common_options, options_table, own_options, parameters
 
 NAME = "docs/command-line.md"
 COMMON = "Options of run and send"
@@ -52,6 +52,13 @@ def test_the_options_of_a_command_are_those_of_its_help(command, capfd):
 def test_the_table_of_a_commands_own_options_is_the_one_in_the_code(command):
     if own_options(command):
         assert options_table(command, own_options(command)) in read(NAME)
+
+
+def test_the_options_without_a_variable_are_named():
+    found = [option for command in COMMANDS for option in parameters(command).values()]
+    without = {option.opts[0] for option in found if option.envvar is None}
+    assert without == {"--to"}
+    assert "an environment variable too, but for `--to`." in read(NAME)
 
 
 def test_the_table_of_the_common_options_is_the_one_in_the_code():

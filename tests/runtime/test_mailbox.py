@@ -100,40 +100,56 @@ async def test_a_mailbox_is_full_in_bytes_too():
     box.put(sized(1), None)
 
 
+def waiting_to_put(box, score):
+    return pending(box.put_waiting(door.add_score(score), None))
+
+
 async def test_senders_get_room_in_the_order_of_asking():
     box = mailbox(messages_max=1)
     box.put(door.add_score(0.0), None)
-
-    async def send(number):
-        await box.room()
-        box.put(door.add_score(number), None)
-
-    senders = [await pending(send(float(number))) for number in (1, 2, 3)]
+    senders = [await waiting_to_put(box, float(number)) for number in (1, 2, 3)]
     order = []
     for _ in range(4):
         order += scores(await within(box.take(1, BYTES_MAX)))
     assert order == [0.0, 1.0, 2.0, 3.0]
-    await asyncio.gather(*senders)
+    for sender in senders:
+        sender.cancel()
 
 
-async def test_a_cancelled_wait_for_room_passes_its_turn_on():
+async def test_who_comes_later_does_not_take_the_place_of_who_waits():
     box = mailbox(messages_max=1)
     box.put(door.add_score(0.0), None)
-    first, second = await pending(box.room()), await pending(box.room())
+    sender = await waiting_to_put(box, 1.0)
+    await box.take(1, BYTES_MAX)  # the place is that of the sender now, who has not run yet
+    assert box.is_full
+    with pytest.raises(MailboxFullError):
+        box.put(door.add_score(2.0), None)
+    assert scores(await within(box.take(1, BYTES_MAX))) == [1.0]
+    sender.cancel()
+
+
+async def test_a_sender_cancelled_on_its_turn_passes_it_on():
+    box = mailbox(messages_max=1)
+    box.put(door.add_score(0.0), None)
+    first, second = await waiting_to_put(box, 1.0), await waiting_to_put(box, 2.0)
     await box.take(1, BYTES_MAX)  # it is the turn of the first
     first.cancel()
-    await within(second)
+    assert scores(await within(box.take(1, BYTES_MAX))) == [2.0]
     assert first.cancelled()
+    second.cancel()
+    await asyncio.wait({second})
+    box.put(door.add_score(3.0), None)
 
 
-async def test_a_wait_for_room_that_was_cancelled_early_takes_no_turn():
+async def test_a_sender_cancelled_before_its_turn_takes_none():
     box = mailbox(messages_max=1)
     box.put(door.add_score(0.0), None)
-    first, second = await pending(box.room()), await pending(box.room())
+    first, second = await waiting_to_put(box, 1.0), await waiting_to_put(box, 2.0)
     first.cancel()
     await asyncio.wait({first})
     await box.take(1, BYTES_MAX)
-    await within(second)
+    assert scores(await within(box.take(1, BYTES_MAX))) == [2.0]
+    second.cancel()
 
 
 async def test_a_cancelled_take_has_taken_nothing():
@@ -190,9 +206,11 @@ async def test_closing_wakes_the_taker_and_every_waiting_sender():
 
     full = mailbox(messages_max=1)
     full.put(sized(1), None)
-    waiting = [await pending(full.room()) for _ in range(3)]
+    waiting = [await waiting_to_put(full, 1.0) for _ in range(3)]
     full.close(ClosedError("closed"))
-    await within(asyncio.gather(*waiting))
+    for outcome in await within(asyncio.gather(*waiting, return_exceptions=True)):
+        assert isinstance(outcome, ClosedError)
+    assert len(full) == 1
 
 
 async def test_refusing_all_answers_every_queued_letter():
