@@ -16,7 +16,7 @@ from penin.runtime.convert import convert as convert_file
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A snapshot: state.json, a checkpoint, an original.")
 ]
-Target = Annotated[str, typer.Option("--to", metavar="DIR", help="The directory of the new store.")]
+Target = Annotated[str, option("to", "The directory of the new store.", metavar="DIR")]
 
 
 def convert(

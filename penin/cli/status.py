@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, Directory, option, store_directory
+from penin.cli.options import DIR_DEFAULT, ExistingDirectory, option, store_directory
 from penin.cli.terminal import counted, print_out
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def status(
     *,
-    dir: Directory = DIR_DEFAULT,  # the word of the option
+    dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
     json: Annotated[bool, option("json", "One JSON object, for programs.")] = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""

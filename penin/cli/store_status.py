@@ -98,7 +98,7 @@ def _read_once(directory: Path) -> StoreStatus:
     at, epoch, store, tail_bytes = envelope.at, envelope.epoch, envelope.store, 0
     if data is None or envelope.store is not None:
         for commit in journal.read(state.seq, envelope.journal_hash):
-            apply_commit(state, commit)
+            apply_commit(state, commit, directory)
             at = commit.at
         end = journal.end
         if end is not None:

@@ -1,4 +1,4 @@
-"""Messages as plain mappings: the vocabulary of stdin, the socket and `send`.
+"""Messages as plain mappings: the vocabulary of stdin and `send`.
 
     {"type": "add_score", "score": 0.85}
     {"type": "transaction", "id": "batch-17", "transitions": [{"type": …}, …]}

@@ -10,7 +10,6 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
-from contextvars import Context
 from typing import Final
 
 from penin.core.state import State
@@ -115,8 +114,8 @@ class Actor:
         return f"store {self._journal.store}"
 
     async def _append(self, first_seq: int, batch: list[Letter]) -> None:
-        messages = [message.raw for message, _, _ in batch]
-        last_seq = first_seq - 1 + sum([message.count for message, _, _ in batch])
+        messages = [letter.message.raw for letter in batch]
+        last_seq = first_seq - 1 + sum([letter.message.count for letter in batch])
         at = now_text()
         await self._thread.call(self._journal.append, first_seq, last_seq, at, messages)
         self.at = at
@@ -139,18 +138,18 @@ class Actor:
         """Apply, log and answer; returns the seq after them."""
         apply = self.state.apply
         is_logged = self._log.enabled
-        for message, answer, context in letters:
-            ack = apply(message.body, first_seq)
+        for letter in letters:
+            ack = apply(letter.message.body, first_seq)
             if is_logged:
-                self._log_message(message, context, first_seq, ack)
+                self._log_message(letter, first_seq, ack)
+            answer = letter.answer
             first_seq = ack.seq + 1
             if not answer.done():  # its sender may have been cancelled
                 answer.set_result(ack)
         return first_seq
 
-    def _log_message(
-        self, message: Message, context: Context | None, first_seq: int, ack: Ack
-    ) -> None:
+    def _log_message(self, letter: Letter, first_seq: int, ack: Ack) -> None:
+        message, context = letter.message, letter.context
         fields = _sender_fields(message)
         body = message.body
         if not isinstance(body, Transaction):
@@ -175,16 +174,16 @@ class Actor:
             self._is_full = True
             self._log.warning("storage.full", cause=error.reason, path=str(error.path))
         self.note_durable(self._journal.durable_seq)  # cutting back synced what was before
-        for _, answer, _ in batch:
-            if not answer.done():
-                answer.set_exception(StorageFullError(error.path, error.reason))
+        for letter in batch:
+            if not letter.answer.done():
+                letter.answer.set_exception(StorageFullError(error.path, error.reason))
 
     def _fail(self, batch: list[Letter], error: JournalFailedError) -> None:
         """Stop for good: the batch has an unknown outcome, and everything later is refused."""
         self.failure = error
-        for _, answer, _ in batch:
-            if not answer.done():
-                answer.set_exception(JournalFailedError(error.path, error.reason))
+        for letter in batch:
+            if not letter.answer.done():
+                letter.answer.set_exception(JournalFailedError(error.path, error.reason))
 
     # -- what is durable ----------------------------------------------------------------------
 

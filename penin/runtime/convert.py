@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-import uuid
 from pathlib import Path
 
 import msgspec
 
-from penin.core.snapshots import Envelope, decode_snapshot, encode_snapshot
+from penin.core.snapshots import decode_snapshot
 from penin.errors import StorageError
 from penin.runtime.clock import now_text
+from penin.runtime.recovery import begin_store
 from penin.runtime.store import resolved, store_at
 from penin.settings import Settings
-from penin.storage.commits import ForkedFrom
 from penin.storage.filesystem import OsFileSystem, read_file
 
 
@@ -47,13 +46,8 @@ def convert(source: Path, directory: Path, *, accept_edited: bool = False) -> Co
         ):
             raise StorageError(directory, "there is a store already; name another directory")
         at = envelope.at or now_text()
-        hash_before = envelope.journal_hash or hashlib.sha256(data).hexdigest()
-        forked_from = ForkedFrom(store=envelope.store, seq=state.seq, hash=hash_before)
-        store_id = str(uuid.uuid4())
-        store.journal.create(store_id, seq=state.seq, forked_from=forked_from)
-        ours = Envelope(store_id, 0, at, store.journal.head_hash, envelope.schema_version)
-        # The snapshot is the last thing to come: before it there is no store here, only a start.
-        store.snapshots.put(state.seq, 0, at, encode_snapshot(state.view(), ours))
+        digest = hashlib.sha256(data).hexdigest()
+        store_id = begin_store(store, state, at, envelope, digest)
     finally:
         store.release()
     return Converted(store_id, state.seq, len(state.knowledge_base))

@@ -12,12 +12,23 @@ import contextlib
 from collections import deque
 from contextvars import Context
 
+import msgspec
+
 from penin.core.transitions import Ack, Message
 from penin.errors import ClosedError, MailboxFullError, PeninError
 
-Letter = tuple[Message, "asyncio.Future[Ack]", Context | None]
-"""A message on its way, who waits for its answer, and the sender's context variables for the log
-(None when nobody reads it). A plain tuple: one is made for every message."""
+
+class Letter(msgspec.Struct, gc=False):
+    """A message on its way: what it says, who waits for the answer, and in which context.
+
+    `context` holds the sender's context variables for the log; None when nobody reads it. Not
+    known to the garbage collector: nothing that a letter holds leads back to it, and one is made
+    for every message.
+    """
+
+    message: Message
+    answer: asyncio.Future[Ack]
+    context: Context | None
 
 
 class Mailbox:
@@ -33,7 +44,6 @@ class Mailbox:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._refusal: PeninError | None = ClosedError("the orchestrator is not open yet")
         self._loop = asyncio.get_running_loop()
-        self._new_future = self._loop.create_future
 
     def __len__(self) -> int:
         return len(self._letters)
@@ -65,8 +75,8 @@ class Mailbox:
             or self._bytes >= self._bytes_max
         ):
             raise MailboxFullError(self._messages_max)
-        answer: asyncio.Future[Ack] = self._new_future()
-        letters.append((message, answer, context))
+        answer: asyncio.Future[Ack] = asyncio.Future(loop=self._loop)
+        letters.append(Letter(message, answer, context))
         self._bytes += len(message.raw)
         if self._taker is not None:
             self._wake_taker()
@@ -97,7 +107,7 @@ class Mailbox:
 
     def _append(self, message: Message, context: Context | None) -> asyncio.Future[Ack]:
         answer: asyncio.Future[Ack] = self._loop.create_future()
-        self._letters.append((message, answer, context))
+        self._letters.append(Letter(message, answer, context))
         self._bytes += len(message.raw)
         if self._taker is not None:
             self._wake_taker()
@@ -129,15 +139,16 @@ class Mailbox:
             letters = self._cut_front(messages_max, bytes_max)
         for _ in range(min(len(letters), len(self._waiting))):
             self._wake_sender()
-        return [letter for letter in letters if not letter[1].done()]
+        return [letter for letter in letters if not letter.answer.done()]
 
     def _cut_front(self, messages_max: int, bytes_max: int) -> list[Letter]:
         size = 0
         count = 0
-        for message, _, _ in self._letters[:messages_max]:
-            if count and size + len(message.raw) > bytes_max:
+        for letter in self._letters[:messages_max]:
+            letter_bytes = len(letter.message.raw)
+            if count and size + letter_bytes > bytes_max:
                 break
-            size += len(message.raw)
+            size += letter_bytes
             count += 1
         front, self._letters = self._letters[:count], self._letters[count:]
         self._bytes -= size
@@ -155,9 +166,9 @@ class Mailbox:
         """Close, and answer every queued letter with `refusal`: they are certainly not stored."""
         self.close(refusal)
         letters, self._letters, self._bytes = self._letters, [], 0
-        for _, answer, _ in letters:
-            if not answer.done():
-                answer.set_exception(refusal)
+        for letter in letters:
+            if not letter.answer.done():
+                letter.answer.set_exception(refusal)
 
     def _wake_taker(self) -> None:
         if self._taker is not None and not self._taker.done():

@@ -78,7 +78,7 @@ def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> 
     elif data is None and journal.is_empty():
         journal.create(str(uuid.uuid4()), seq=0, forked_from=None)
     else:
-        _replay(journal, recovered, envelope, abandoned)
+        _replay(store, recovered, envelope, abandoned)
     if abandoned():
         raise RecoveryAbandonedError
     snapshots.remove_leftovers()
@@ -89,26 +89,31 @@ def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> 
 
 
 def _replay(
-    journal: Journal, recovered: Recovered, envelope: Envelope, abandoned: Callable[[], bool]
+    store: Store, recovered: Recovered, envelope: Envelope, abandoned: Callable[[], bool]
 ) -> None:
-    state = recovered.state
+    state, journal, place = recovered.state, store.journal, Path(store.name)
     for commit in journal.read(state.seq, envelope.journal_hash):
         if abandoned():
             raise RecoveryAbandonedError
         if recovered.first_replayed_seq is None:
             recovered.first_replayed_seq = commit.first
-        apply_commit(state, commit)
+        apply_commit(state, commit, place)
         recovered.last_replayed_seq = commit.seq
         recovered.at = commit.at
+    if envelope.store is None and journal.forked_from is not None:
+        raise FormatError(
+            place,
+            "no snapshot beside a journal that goes on from one: it was removed, or a conversion "
+            "was interrupted (then do it again)",
+        )
     if envelope.store is not None and journal.store != envelope.store:
         raise FormatError(
-            "state.json",
-            f"a snapshot of store {envelope.store} beside a journal of {journal.store}",
+            place, f"a snapshot of store {envelope.store} beside a journal of {journal.store}"
         )
 
 
-def apply_commit(state: State, commit: Commit) -> None:
-    """Apply the messages of one commit that was read.
+def apply_commit(state: State, commit: Commit, place: Path) -> None:
+    """Apply the messages of one commit that was read from the store `place`.
 
     Raises CorruptionError where they are not messages of ours or do not fill its seqs: its hash
     is right, so it was written like that.
@@ -117,10 +122,10 @@ def apply_commit(state: State, commit: Commit) -> None:
         bodies = decode_messages(commit.messages)
     except (msgspec.MsgspecError, PeninError) as error:
         reason = f"the commit of seq {commit.first} to {commit.seq} holds no messages: {error}"
-        raise CorruptionError(JOURNAL_DIRECTORY, 0, reason) from error
+        raise CorruptionError(place / JOURNAL_DIRECTORY, 0, reason) from error
     if sum(map(transition_count, bodies)) != commit.seq - commit.first + 1:
         reason = f"the commit of seq {commit.first} to {commit.seq} holds another number of them"
-        raise CorruptionError(JOURNAL_DIRECTORY, 0, reason)
+        raise CorruptionError(place / JOURNAL_DIRECTORY, 0, reason)
     for body in bodies:
         state.apply(body, state.seq + 1)
 
@@ -136,11 +141,21 @@ def _convert(store: Store, recovered: Recovered, envelope: Envelope, data: bytes
         )
     recovered.original = snapshots.keep_original()
     digest = hashlib.sha256(data).hexdigest()
+    begin_store(store, recovered.state, recovered.at, envelope, digest)
+
+
+def begin_store(store: Store, state: State, at: str, before: Envelope, digest: str) -> str:
+    """Make a store that goes on from a state of another one, or of none; its id.
+
+    `before` is the envelope that the state had, `digest` the SHA-256 of its file, for one that
+    no journal led to. The snapshot is the last thing to come: until then, all can be done again.
+    """
+    fork = ForkedFrom(store=before.store, seq=state.seq, hash=before.journal_hash or digest)
     store_id = str(uuid.uuid4())
-    seq = recovered.state.seq
-    journal.create(store_id, seq=seq, forked_from=ForkedFrom(store=None, seq=seq, hash=digest))
-    ours = Envelope(store_id, 0, recovered.at, journal.head_hash, envelope.schema_version)
-    snapshots.put(seq, 0, recovered.at, encode_snapshot(recovered.state.view(), ours))
+    store.journal.create(store_id, seq=state.seq, forked_from=fork)
+    ours = Envelope(store_id, 0, at, store.journal.head_hash, before.schema_version)
+    store.snapshots.put(state.seq, 0, at, encode_snapshot(state.view(), ours))
+    return store_id
 
 
 def _bound_histories(journal: Journal, recovered: Recovered, settings: Settings) -> None:
@@ -185,5 +200,5 @@ def _read_once(directory: Path, fs: FileSystem) -> State:
         if envelope.store is None:
             return state
     for commit in journal.read(state.seq, envelope.journal_hash):
-        apply_commit(state, commit)
+        apply_commit(state, commit, directory)
     return state

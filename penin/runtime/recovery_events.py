@@ -25,7 +25,9 @@ def log_unrecovered(log: EventLog, error: PeninError) -> None:
     log.error("recovery.failed", cause=str(error), **fields)
 
 
-def log_recovered(log: EventLog, store: Store, recovered: Recovered, seconds: float) -> None:
+def log_recovered(
+    log: EventLog, store: Store, recovered: Recovered, fsync: str, seconds: float
+) -> None:
     """The state is back, and open for writing."""
     state, repairs = recovered.state, recovered.repairs
     if recovered.original is not None:
@@ -49,5 +51,10 @@ def log_recovered(log: EventLog, store: Store, recovered: Recovered, seconds: fl
     )
     journal = store.journal
     log.info(
-        "store.opened", dir=store.name, store=journal.store, epoch=journal.epoch, seq=state.seq
+        "store.opened",
+        dir=store.name,
+        store=journal.store,
+        epoch=journal.epoch,
+        seq=state.seq,
+        fsync=fsync,
     )

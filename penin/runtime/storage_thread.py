@@ -8,7 +8,6 @@ future of its own on the way, which costs a third of the latency of one durable 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -82,9 +81,10 @@ class StorageThread:
         except BaseException as error:  # noqa: BLE001  # handed to the caller, whatever it is
             failure = error
         if future is not None:
-            # A closed loop has nobody left who waits.
-            with contextlib.suppress(RuntimeError):
+            try:
                 self._loop.call_soon_threadsafe(_settle, future, result, failure)
+            except RuntimeError:
+                pass  # a closed loop has nobody left who waits
 
 
 def _nothing() -> None:

@@ -130,7 +130,11 @@ class Supervisor:
         Cancelled from outside, it leaves what is under way to the threads, which finish it and
         give up the lock; nothing acknowledged is lost.
         """
-        self._journal_thread = StorageThread("penin-journal", self._tick)
+        # With `always` nothing is ever left for a tick. And between its answer and its next wait
+        # the thread is to do as little as it can: the loop wakes up for the answer and would have
+        # to wait for the interpreter, which costs a second wake-up of 25 microseconds.
+        tick = self._tick if self.settings.fsync == "everysec" else None
+        self._journal_thread = StorageThread("penin-journal", tick)
         self._snapshot_thread = StorageThread("penin-snapshots")
         try:
             async with create_task_group() as group:
@@ -210,7 +214,7 @@ class Supervisor:
         except PeninError as error:
             log_unrecovered(log, error)
             raise
-        log_recovered(log, store, recovered, time.monotonic() - begun_s)
+        log_recovered(log, store, recovered, self.settings.fsync, time.monotonic() - begun_s)
         return recovered
 
     def _build(self, recovered: Recovered) -> None:

@@ -56,6 +56,10 @@ class Journal(Protocol):
         """The id of the store, once read or created."""
 
     @property
+    def forked_from(self) -> ForkedFrom | None:
+        """Where the state came from that the chain begins after; None for an empty one."""
+
+    @property
     def epoch(self) -> int:
         """The epoch that `open` claimed; before that, of the last line read."""
 
@@ -165,9 +169,17 @@ class FileJournal:
 
     @property
     def store(self) -> str:
+        return self._any_header.store
+
+    @property
+    def forked_from(self) -> ForkedFrom | None:
+        return self._any_header.forked_from
+
+    @property
+    def _any_header(self) -> Header:
         header = self._header if self._header is not None else self._read_end.header
         assert header is not None, "nothing tells whose journal it is"
-        return header.store
+        return header
 
     @property
     def epoch(self) -> int:

@@ -56,6 +56,10 @@ class MemoryJournal:
         return self._parts[-1].header.store
 
     @property
+    def forked_from(self) -> ForkedFrom | None:
+        return self._parts[-1].header.forked_from
+
+    @property
     def epoch(self) -> int:
         return self._position.epoch
 

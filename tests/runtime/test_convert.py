@@ -82,3 +82,27 @@ def test_a_store_that_is_there_is_not_touched(saved: Path, tmp_path: Path) -> No
 
     with pytest.raises(StorageError, match="there is a store already"):
         convert(saved, tmp_path / "store")
+
+
+def test_a_conversion_that_was_interrupted_is_no_empty_store(saved: Path, tmp_path: Path) -> None:
+    original = tmp_path / "original.json"
+    original.write_text(
+        json.dumps(
+            {
+                "knowledge_base": {},
+                "task_history": {"__type__": "deque", "items": [{"n": 1}], "maxlen": 5},
+                "score_history": {"__type__": "deque", "items": [0.5], "maxlen": 5},
+            }
+        )
+    )
+    convert(original, tmp_path / "store")
+    (tmp_path / "store" / "state.json").unlink()
+
+    with (
+        pytest.raises(FormatError, match="a conversion was interrupted"),
+        penin.open_sync(tmp_path / "store"),
+    ):
+        pass
+
+    convert(original, tmp_path / "store")
+    assert penin.load(tmp_path / "store").score_history[0] == 0.5

@@ -21,11 +21,11 @@ def mailbox(messages_max=100, bytes_max=BYTES_MAX):
 
 
 def scores(letters):
-    return [message.body.score for message, _, _ in letters]
+    return [letter.message.body.score for letter in letters]
 
 
 def sizes(letters):
-    return [len(message.raw) for message, _, _ in letters]
+    return [len(letter.message.raw) for letter in letters]
 
 
 def sized(size):
