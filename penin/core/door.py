@@ -44,6 +44,7 @@ from penin.core.transitions import (
     Transaction,
     encode_body,
 )
+from penin.core.values import take_value
 from penin.errors import RefusedTypeError, RefusedValueError
 from penin.storage.commits import FRAME_BYTES_MAX
 
@@ -175,7 +176,7 @@ def _bulk_end(names: list[str], raws: list[bytes] | None, row_bytes: int, start:
 
 def add_task(task: Mapping[str, Any]) -> Message:
     """`task` at the end of `task_history`; any object that the table makes a dictionary."""
-    raw, copy = values.take_value(task, "task")
+    raw, copy = take_value(task, "task")
     if type(copy) is not dict:
         raise RefusedTypeError("task", f"{type(task).__name__} is not a JSON object")
     return Message(b'{"type":"add_task","task":%b}' % raw, AddTask(task=copy))
@@ -184,7 +185,7 @@ def add_task(task: Mapping[str, Any]) -> Message:
 def add_score(score: float) -> Message:
     """`score` at the end of `score_history`; infinities and NaN are kept."""
     number = score if type(score) is float else _score(score, "score")
-    raw, copy = values.take_value(number, "score")
+    raw, copy = take_value(number, "score")
     return Message(b'{"type":"add_score","score":%b}' % raw, AddScore(score=copy))
 
 
@@ -224,7 +225,7 @@ def append_history(name: str, value: object) -> Message:
         return add_task(value)  # type: ignore[arg-type]  # checked there
     if checked == "score_history":
         return add_score(value)  # type: ignore[arg-type]  # checked there
-    raw, copy = values.take_value(value, "value")
+    raw, copy = take_value(value, "value")
     encoded = b'{"type":"append_history","name":%b,"value":%b}' % (encode_body(checked), raw)
     return Message(encoded, AppendHistory(name=checked, value=copy))
 
@@ -233,7 +234,7 @@ def put_document(name: str, value: object, if_seq: int | None = None) -> Message
     """`value` as the document `name`, if its last change has seq `if_seq` (0: there is none)."""
     checked = check_name(name, "name")
     condition = None if if_seq is None else _whole(if_seq, "if_seq", at_least=0)
-    raw, copy = values.take_value(value, "value")
+    raw, copy = take_value(value, "value")
     tail = b"}" if condition is None else b',"if_seq":%d}' % condition
     encoded = b'{"type":"put_document","name":%b,"value":%b%b' % (encode_body(checked), raw, tail)
     return Message(encoded, PutDocument(name=checked, value=copy, if_seq=condition))

@@ -134,6 +134,8 @@ class State:
             return self._apply_transaction(body, first_seq)
         result = _APPLY[type(body)](self, body, first_seq)
         self.seq = first_seq
+        if result is OK:
+            return Ack(first_seq)
         return Ack(first_seq, result, first_seq if result is CONFLICT else None)
 
     def _apply_transaction(self, body: Transaction, first_seq: int) -> Ack:

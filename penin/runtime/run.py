@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from penin.logs import EventLog, embedded_logger
+from penin.runtime.collector import collector_of_a_service
 from penin.runtime.open import check_platform
 from penin.runtime.store import resolved, store_at
 from penin.runtime.supervisor import Source, Supervisor
@@ -28,7 +29,8 @@ def run(
 
     Each worker is an `async def worker(orchestrator)`, and gets those of `arguments` that it has
     parameters for. It ends when SIGINT or SIGTERM comes, or when all workers and `sources` have
-    returned, if there are any. For the main thread of a process.
+    returned, if there are any. For the main thread of a process, whose garbage collector it sets
+    for the time of the call (`penin.runtime.collector`).
 
     Raises UsageError (before anything is opened), WorkerGaveUpError, FinalCheckpointError, and
     whatever opening or the journal raises. `log` is the log to write to; without one it is as in
@@ -53,4 +55,5 @@ def run(
         if supervisor.failure is not None:
             raise supervisor.failure
 
-    anyio.run(main)
+    with collector_of_a_service():
+        anyio.run(main)

@@ -8,6 +8,7 @@ future of its own on the way, which costs a third of the latency of one durable 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -81,10 +82,9 @@ class StorageThread:
         except BaseException as error:  # noqa: BLE001  # handed to the caller, whatever it is
             failure = error
         if future is not None:
-            try:
+            # A closed loop has nobody left who waits.
+            with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(_settle, future, result, failure)
-            except RuntimeError:
-                pass  # a closed loop has nobody left who waits
 
 
 def _nothing() -> None:

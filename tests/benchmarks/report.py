@@ -38,6 +38,7 @@ THROUGHPUT: Final[Mapping[str, Sequence[Comparison]]] = {
     "tasks": (
         Comparison("penin", "floor", at_least=0.5),
         Comparison("penin", "sqlite-group", at_least=1.5),
+        Comparison("penin", "sqlite-group-swap"),
         Comparison("penin-logged", "aiosqlite", at_least=20),
         Comparison("penin-logged", "aiosqlite-auto"),
         Comparison("penin-logged", "penin"),
@@ -45,6 +46,7 @@ THROUGHPUT: Final[Mapping[str, Sequence[Comparison]]] = {
     "vectors": (
         Comparison("penin", "floor", at_least=0.25),
         Comparison("penin", "sqlite-group", at_least=1.0),
+        Comparison("penin", "sqlite-group-swap"),
         Comparison("penin-logged", "aiosqlite", at_least=12),
         Comparison("penin-logged", "aiosqlite-auto"),
         Comparison("penin-logged", "penin"),

@@ -6,9 +6,8 @@ which is a transition of its own and otherwise changes nothing of what is replay
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given

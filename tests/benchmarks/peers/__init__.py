@@ -7,6 +7,7 @@ this package knows how any of them works.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from tests.benchmarks.peers.bare_file import BareFile
@@ -16,6 +17,7 @@ from tests.benchmarks.peers.penin_store import (
     PeninTasks,
     PeninVectors,
 )
+from tests.benchmarks.peers.queue_commit import QueueCommit
 from tests.benchmarks.peers.runner import StoreRunner
 from tests.benchmarks.peers.sqlite_group import sqlite_group_tasks, sqlite_group_vectors
 from tests.benchmarks.peers.sqlite_single import SqliteAutocommit, SqliteSingle
@@ -47,7 +49,12 @@ STORES: Final[Mapping[str, Store]] = {
         "the same, every transition a line of JSON", LoggedPeninTasks, LoggedPeninVectors
     ),
     "sqlite-group": Store(
-        "sqlite3, group commit, state in memory", sqlite_group_tasks, sqlite_group_vectors
+        "sqlite3, group commit behind an asyncio.Queue, state in memory",
+        partial(sqlite_group_tasks, mailbox=QueueCommit),
+        partial(sqlite_group_vectors, mailbox=QueueCommit),
+    ),
+    "sqlite-group-swap": Store(
+        "the same behind a mailbox like PENIN's", sqlite_group_tasks, sqlite_group_vectors
     ),
     "aiosqlite": Store(
         "aiosqlite, statement and commit", SqliteSingle.for_tasks, SqliteSingle.for_vectors

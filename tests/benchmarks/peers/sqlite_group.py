@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tests.benchmarks.peers.group_commit import GroupCommit
+from tests.benchmarks.peers.queue_commit import QueueCommit
 from tests.benchmarks.peers.sqlite import (
     KNOWLEDGE,
     PRAGMAS,
@@ -23,6 +24,7 @@ from tests.benchmarks.peers.sqlite import (
 from tests.benchmarks.workload import HISTORY_MAXLEN, Tasks, Vector, Vectors
 
 Kept = TypeVar("Kept")
+Mailbox = type[GroupCommit[Any]] | type[QueueCommit[Any]]
 
 
 class SqliteGroup(Generic[Kept]):
@@ -37,7 +39,9 @@ class SqliteGroup(Generic[Kept]):
         table: Table,
         message: Callable[[int], tuple[Row, Kept]],
         remember: Callable[[list[tuple[Row, Kept]]], None],
+        mailbox: Mailbox,
     ) -> None:
+        self._mailbox_kind = mailbox
         self._table = table
         self._message = message
         self._remember = remember
@@ -51,7 +55,7 @@ class SqliteGroup(Generic[Kept]):
         for pragma in PRAGMAS:
             self._connection.execute(pragma)
         self._connection.execute(self._table.create)
-        self._mailbox = GroupCommit(self._commit, self._remember)
+        self._mailbox = self._mailbox_kind(self._commit, self._remember)
 
     def _commit(self, messages: list[tuple[Row, Kept]]) -> None:
         connection = self._connection
@@ -74,7 +78,7 @@ class SqliteGroup(Generic[Kept]):
         return count_rows(self._path, self._table)
 
 
-def sqlite_group_tasks(tasks: Tasks) -> SqliteGroup[dict[str, Any]]:
+def sqlite_group_tasks(tasks: Tasks, mailbox: Mailbox = GroupCommit) -> SqliteGroup[dict[str, Any]]:
     """Tasks, with the newest thousand in a deque."""
     history: deque[dict[str, Any]] = deque(maxlen=HISTORY_MAXLEN)
 
@@ -85,10 +89,12 @@ def sqlite_group_tasks(tasks: Tasks) -> SqliteGroup[dict[str, Any]]:
     def remember(messages: list[tuple[Row, dict[str, Any]]]) -> None:
         history.extend([task for _, task in messages])
 
-    return SqliteGroup(TASKS, message, remember)
+    return SqliteGroup(TASKS, message, remember, mailbox)
 
 
-def sqlite_group_vectors(vectors: Vectors) -> SqliteGroup[tuple[str, Vector, dict[str, Any]]]:
+def sqlite_group_vectors(
+    vectors: Vectors, mailbox: Mailbox = GroupCommit
+) -> SqliteGroup[tuple[str, Vector, dict[str, Any]]]:
     """Vectors, with the newest of every key in a dict."""
     knowledge: dict[str, tuple[Vector, dict[str, Any]]] = {}
 
@@ -100,4 +106,4 @@ def sqlite_group_vectors(vectors: Vectors) -> SqliteGroup[tuple[str, Vector, dic
         for _, (key, vector, metadata) in messages:
             knowledge[key] = (vector, metadata)
 
-    return SqliteGroup(KNOWLEDGE, message, remember)
+    return SqliteGroup(KNOWLEDGE, message, remember, mailbox)
