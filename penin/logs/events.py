@@ -139,7 +139,11 @@ EVENTS: Final[dict[str, Event]] = {
         ("reason", "seq", "cause"),
         ("seconds", "exception"),
     ),
-    "journal.rotated": Event("debug", "Commits go to a new journal file.", ("path",), ("seq",)),
+    "checkpoint.unretired": Event(
+        "warning",
+        "The checkpoint is there; what it makes superfluous could not be deleted yet.",
+        ("seq", "cause"),
+    ),
     "journal.failed": Event(
         "error",
         "Writing the journal failed with an unknown outcome; the actor has stopped for good.",

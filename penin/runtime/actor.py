@@ -56,6 +56,7 @@ class Actor:
         self.at = at
         self.between_commits = asyncio.Lock()
         self.failure: PeninError | None = None
+        self.has_bug = False
         self.durable_seq = journal.durable_seq
         self.on_applied: Callable[[int], None] = _nobody
         self._mailbox = mailbox
@@ -82,6 +83,9 @@ class Actor:
                 async with self.between_commits:
                     await self._commit(batch)
             await self._thread.call(self._journal.sync)  # nobody waits for a second that is over
+        except JournalFailedError as error:
+            self.failure = self.failure or error
+            raise
         finally:
             self._end = self.failure or ClosedError("the orchestrator is closed")
             self._mailbox.refuse_all(self._end)
@@ -101,10 +105,10 @@ class Actor:
             raise
         except JournalFailedError as error:
             self._fail(batch, error)
-            self._log.error("journal.failed", path=str(error.path), cause=error.reason)
             raise
         except Exception as error:
             failure = JournalFailedError(self._place, f"the actor stopped on a bug: {error!r}")
+            self.has_bug = True
             self._fail(batch, failure)
             self._log.error("actor.failed", cause=repr(error), exc_info=error)
             raise failure from error

@@ -163,14 +163,25 @@ class Checkpointer:
                 await self._journal_thread.call(self._store.journal.rotate)
                 self._actor.note_durable(seq)
             size = await self._snapshot_thread.call(self._write, view, envelope)
-            self.snapshot_seq = seq
-            await self._journal_thread.call(self._retire)
+        except JournalFailedError:
+            raise  # the end of everything, and logged as that
         except (PeninError, OSError) as error:
             self._log.error("checkpoint.failed", reason=reason, seq=seq, cause=str(error))
             raise
+        self.snapshot_seq = seq
         seconds = round(loop.time() - begun_s, 6)
         self._log.info("checkpoint.finished", reason=reason, seq=seq, bytes=size, seconds=seconds)
+        await self._retire_older(seq)
         return seq
+
+    async def _retire_older(self, seq: int) -> None:
+        """What cannot be deleted now is deleted after the next checkpoint."""
+        try:
+            await self._journal_thread.call(self._retire)
+        except JournalFailedError:
+            raise
+        except (PeninError, OSError) as error:
+            self._log.warning("checkpoint.unretired", seq=seq, cause=str(error))
 
     def _envelope(self) -> Envelope:
         journal = self._store.journal
@@ -189,9 +200,12 @@ class Checkpointer:
             if self._aborted:
                 raise ClosedError("the orchestrator stopped during the checkpoint")
             yield chunk
+        if self._aborted:
+            raise ClosedError("the orchestrator stopped during the checkpoint")
 
     def _retire(self) -> None:
         """On the journal's thread: what older checkpoints and their journal took is given back."""
+        self._store.journal.sync()  # raises where the journal has failed: then nothing is deleted
         self._store.snapshots.prune(CHECKPOINTS_KEPT)
         self._store.journal.trim(self._store.snapshots.oldest_kept_seq())
 

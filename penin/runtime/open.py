@@ -65,11 +65,11 @@ class Opening:
 
     async def _open(self) -> EmbeddedOrchestrator:
         check_platform(self._directory)
-        log = embedded_logger(self._logger)
         directory = self._directory
         if self._fs is None:
             directory = await to_thread.run_sync(resolved, directory)
         store = store_at(directory, self._settings, self._fs)
+        log = embedded_logger(self._logger)
         supervisor = Supervisor(store, self._settings, log, closes_log=True)
         task = asyncio.create_task(supervisor.run(), name=f"penin supervisor of {store.name}")
         try:

@@ -79,8 +79,6 @@ def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> 
         journal.create(str(uuid.uuid4()), seq=0, forked_from=None)
     else:
         _replay(store, recovered, envelope, abandoned)
-    if abandoned():
-        raise RecoveryAbandonedError
     snapshots.remove_leftovers()
     journal.open(now_text(), epoch_seen=envelope.epoch or 0, store=envelope.store)
     recovered.repairs = journal.repairs
@@ -92,24 +90,38 @@ def _replay(
     store: Store, recovered: Recovered, envelope: Envelope, abandoned: Callable[[], bool]
 ) -> None:
     state, journal, place = recovered.state, store.journal, Path(store.name)
-    for commit in journal.read(state.seq, envelope.journal_hash):
-        if abandoned():
-            raise RecoveryAbandonedError
-        if recovered.first_replayed_seq is None:
-            recovered.first_replayed_seq = commit.first
-        apply_commit(state, commit, place)
-        recovered.last_replayed_seq = commit.seq
-        recovered.at = commit.at
+    try:
+        for commit in journal.read(state.seq, envelope.journal_hash):
+            if abandoned():
+                raise RecoveryAbandonedError
+            if recovered.first_replayed_seq is None:
+                recovered.first_replayed_seq = commit.first
+            apply_commit(state, commit, place)
+            recovered.last_replayed_seq = commit.seq
+            recovered.at = commit.at
+    except JournalGapError as error:
+        if envelope.store is None:
+            raise _no_snapshot(place) from error
+        raise
     if envelope.store is None and journal.forked_from is not None:
+        raise _no_snapshot(place)
+    check_store(envelope, journal.store, place)
+
+
+def check_store(envelope: Envelope, store: str, place: Path) -> None:
+    """Raise FormatError where a snapshot and a journal are not of one store."""
+    if envelope.store is not None and store != envelope.store:
         raise FormatError(
-            place,
-            "no snapshot beside a journal that goes on from one: it was removed, or a conversion "
-            "was interrupted (then do it again)",
+            place, f"a snapshot of store {envelope.store} beside a journal of {store}"
         )
-    if envelope.store is not None and journal.store != envelope.store:
-        raise FormatError(
-            place, f"a snapshot of store {envelope.store} beside a journal of {journal.store}"
-        )
+
+
+def _no_snapshot(place: Path) -> FormatError:
+    return FormatError(
+        place,
+        "no snapshot beside a journal that goes on from one: it was removed, or a conversion was "
+        "interrupted (then do it again)",
+    )
 
 
 def apply_commit(state: State, commit: Commit, place: Path) -> None:
@@ -201,4 +213,6 @@ def _read_once(directory: Path, fs: FileSystem) -> State:
             return state
     for commit in journal.read(state.seq, envelope.journal_hash):
         apply_commit(state, commit, directory)
+    if journal.end is not None and journal.end.header is not None:
+        check_store(envelope, journal.end.header.store, directory)
     return state

@@ -114,11 +114,16 @@ class Supervisor:
         """End everything because of `error`; the first one counts."""
         if self.failure is None:
             self.failure = error
+        is_bug = self.actor is not None and self.actor.has_bug
+        if isinstance(error, JournalFailedError) and not is_bug and self.phase != "failed":
+            self.log.error("journal.failed", path=str(error.path), cause=error.reason)
         if isinstance(error, PeninError):
             self.mailbox.close(error)
             if self.actor is not None:
                 self.actor.failure = self.actor.failure or error
-        self._enter("failed")
+        if self._checkpointer is not None:
+            self._checkpointer.abort()
+        self._enter("failed", str(error))
         self.stop("failed")
         self._scope.cancel()
 
@@ -139,8 +144,6 @@ class Supervisor:
         try:
             async with create_task_group() as group:
                 self._scope = group.cancel_scope
-                if self._with_signals:
-                    await group.start(watch_signals, self, self.log)
                 await self._guarded(self._live, group)
                 group.cancel_scope.cancel()
         finally:
@@ -177,6 +180,8 @@ class Supervisor:
             self.fail(error)
 
     async def _live(self, group: TaskGroup) -> None:
+        if self._with_signals:
+            await group.start(watch_signals, self, self.log)
         recovered = await self._recover()
         if recovered is None:
             return
