@@ -106,3 +106,28 @@ def test_a_conversion_that_was_interrupted_is_no_empty_store(saved: Path, tmp_pa
 
     convert(original, tmp_path / "store")
     assert penin.load(tmp_path / "store").score_history[0] == 0.5
+
+
+def test_a_store_whose_snapshot_was_removed_says_so(saved: Path, tmp_path: Path) -> None:
+    convert(saved, tmp_path / "store")
+    (tmp_path / "store" / "state.json").unlink()
+
+    with (
+        pytest.raises(FormatError, match="no snapshot beside a journal"),
+        penin.open_sync(tmp_path / "store"),
+    ):
+        pass
+
+
+def test_a_snapshot_beside_the_journal_of_another_store_is_refused(
+    saved: Path, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        convert(saved, tmp_path / name)
+    for journal in (tmp_path / "first" / "journal").iterdir():
+        journal.unlink()
+    for journal in (tmp_path / "second" / "journal").iterdir():
+        (tmp_path / "first" / "journal" / journal.name).write_bytes(journal.read_bytes())
+
+    with pytest.raises(StorageError):
+        penin.load(tmp_path / "first")

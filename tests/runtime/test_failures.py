@@ -241,6 +241,43 @@ async def test_a_snapshot_under_way_deletes_nothing_when_the_journal_fails(failu
     assert state_on(fs.inner.after_kill()).seq >= 4
 
 
+async def test_a_journal_that_fails_while_a_checkpoint_ends_has_nothing_deleted():
+    fs = GatedFileSystem()
+    async with supervised(fs) as running:
+        orchestrator, log = running.orchestrator, running.log
+        for _ in range(3):
+            await orchestrator.add_score(1.0)
+            await within(orchestrator.checkpoint())
+        await orchestrator.add_score(1.0)
+        snapshot = fs.hold("write", in_snapshot)
+        checkpoint = await pending(orchestrator.checkpoint())
+        await until(snapshot.reached)
+        append = fs.hold("sync_file")
+        sender = await pending(orchestrator.add_score(2.0))
+        await until(append.reached)
+        kept = set(fs.names(STORE / "checkpoints"))
+        snapshot.open()
+        await log.comes("checkpoint.finished", 4)  # what it retires waits behind the append
+        fs.inner.fail("sync_file", errno.EIO)
+        append.open()
+        with pytest.raises(JournalFailedError):
+            await within(sender)
+        with pytest.raises(JournalFailedError):
+            await within(checkpoint)
+        await within(running.task)
+        assert set(fs.names(STORE / "checkpoints")) >= kept
+
+
+async def test_a_sync_that_fails_between_messages_is_logged_as_the_failure_of_the_journal():
+    fs = GatedFileSystem()
+    async with supervised(fs, fsync="everysec") as running:
+        fs.inner.fail("sync_file", errno.EIO)
+        await running.orchestrator.add_score(1.0)
+        await running.log.comes("journal.failed")
+        await within(running.task)
+    assert len(running.log.of("journal.failed")) == 1
+
+
 @failures
 async def test_what_was_acknowledged_before_is_there_when_it_is_opened_again(failure):
     for seed in range(10):
