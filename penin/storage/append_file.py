@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penin.errors import JournalFailedError
 from penin.storage.filesystem import FULL_ERRNOS, FileSystem, storage_error, write_all
@@ -19,6 +19,9 @@ from penin.storage.filesystem import FULL_ERRNOS, FileSystem, storage_error, wri
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_BROKEN_OFF: Final = "writing was broken off and the outcome is unknown"
 
 
 class AppendFile:
@@ -41,24 +44,34 @@ class AppendFile:
         """
         self.check()
         try:
-            with self._final_failure(but_not=FULL_ERRNOS):
-                write_all(self._fs, self._fd, data, self.size)
+            write_all(self._fs, self._fd, data, self.size)
         except OSError as error:
+            if error.errno not in FULL_ERRNOS:
+                raise self._fail(error) from error
             with self._final_failure():
                 self._fs.truncate(self._fd, self.size)
                 self._fs.sync_file(self._fd)
             self.unsynced = False
             raise storage_error(self.path, error) from error
+        except BaseException:
+            self._failure = _BROKEN_OFF
+            raise
         self.size += len(data)
         self.unsynced = True
 
     def sync(self) -> None:
         """Make durable what was appended. Raises `JournalFailedError`, now and ever after."""
         self.check()
-        if self.unsynced:
-            with self._final_failure():
-                self._fs.sync_file(self._fd)
-            self.unsynced = False
+        if not self.unsynced:
+            return
+        try:
+            self._fs.sync_file(self._fd)
+        except OSError as error:
+            raise self._fail(error) from error
+        except BaseException:
+            self._failure = _BROKEN_OFF
+            raise
+        self.unsynced = False
 
     def check(self) -> None:
         """Raise `JournalFailedError` if this file has failed."""
@@ -78,17 +91,19 @@ class AppendFile:
             with contextlib.suppress(OSError):
                 self._fs.close(self._fd)
 
+    def _fail(self, error: OSError) -> JournalFailedError:
+        """Stop for good, because of `error`; what to raise."""
+        reason = error.strerror or str(error)
+        self._failure = f"writing failed and the outcome is unknown: {reason}"
+        return JournalFailedError(self.path, self._failure)
+
     @contextmanager
-    def _final_failure(self, but_not: frozenset[int] = frozenset()) -> Iterator[None]:
-        """Make whatever is raised inside final, but for errors of the given numbers."""
+    def _final_failure(self) -> Iterator[None]:
+        """Make whatever is raised inside final."""
         try:
             yield
         except OSError as error:
-            if error.errno in but_not:
-                raise
-            reason = error.strerror or str(error)
-            self._failure = f"writing failed and the outcome is unknown: {reason}"
-            raise JournalFailedError(self.path, self._failure) from error
+            raise self._fail(error) from error
         except BaseException:
-            self._failure = "writing was broken off and the outcome is unknown"
+            self._failure = _BROKEN_OFF
             raise

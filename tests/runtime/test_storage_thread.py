@@ -9,12 +9,17 @@ from penin.runtime.storage_thread import StorageThread
 from tests.runtime.stores import PATIENCE_S, until, within
 
 
+async def ended(thread):
+    """Wait for the end of a thread, which may still be about to end when its last call is done."""
+    await within(asyncio.to_thread(thread.join))
+
+
 @pytest.fixture
 async def thread():
     made = StorageThread("test")
     yield made
     await within(made.close(lambda: None))
-    made.join()
+    await ended(made)
 
 
 async def test_calls_run_in_order_on_one_other_thread(thread):
@@ -67,7 +72,7 @@ async def test_closing_runs_the_last_call_after_all_others_and_ends_the_thread()
     for number in range(3):
         thread.call(done.append, number)
     assert await within(thread.close(last)) == "outcome"
-    await asyncio.to_thread(thread.join)
+    await ended(thread)
     assert done == [0, 1, 2, "last"]
 
 
@@ -77,7 +82,7 @@ async def test_closing_again_gives_the_same_future():
     first = thread.close(lambda: done.append(1))
     assert thread.close(lambda: done.append(2)) is first
     await within(first)
-    thread.join()
+    await ended(thread)
     assert done == [1]
 
 
@@ -86,7 +91,7 @@ async def test_the_tick_comes_after_each_call():
     thread = StorageThread("test", lambda: ticks.append(len(ticks)))
     await within(asyncio.gather(*(thread.call(int) for _ in range(3))))
     await within(thread.close(lambda: None))
-    await asyncio.to_thread(thread.join)
+    await ended(thread)
     assert len(ticks) == 4
 
 
@@ -105,7 +110,7 @@ async def test_the_tick_comes_by_itself_when_its_time_is_over():
     await within(thread.call(int))
     await until(enough)
     await within(thread.close(lambda: None))
-    thread.join()
+    await ended(thread)
 
 
 def test_a_loop_that_is_gone_does_not_keep_the_thread_from_its_work():
