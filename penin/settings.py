@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
@@ -12,6 +12,14 @@ Fsync = Literal["always", "everysec"]
 
 BATCH_BYTES_LIMIT: Final = 32 * 2**20
 """So that a batch fits a frame of the journal, which has 64 MiB."""
+HISTORY_MAXLEN_LIMIT: Final = 2**31 - 1
+"""What a deque takes as its bound on every platform."""
+SHOWN_LIMIT: Final = 2**64
+SHOWN_CHARACTERS: Final = 100
+_LIMITS: Final = {
+    "batch_bytes_max": BATCH_BYTES_LIMIT,
+    "history_maxlen": HISTORY_MAXLEN_LIMIT,
+}
 _CAN_BE_ZERO: Final = frozenset({"lock_wait_s", "stop_grace_s", "cancel_grace_s"})
 
 
@@ -21,7 +29,8 @@ class Settings:
 
     Raises RefusedTypeError or RefusedValueError, naming the setting.
 
-    history_maxlen: the bound of every history; None keeps the stored one (1000 in a new store).
+    history_maxlen: the bound of every history, 2,147,483,647 at most; None keeps the stored one
+        (1000 in a new store).
     fsync: when a message is acknowledged: `always` after fdatasync returned, `everysec` once it
         is written to the kernel, with a sync every second.
     mailbox_messages_max, mailbox_bytes_max: the mailbox is full at either.
@@ -54,8 +63,8 @@ class Settings:
     worker_backoff_max_s: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.fsync not in {"always", "everysec"}:
-            raise RefusedValueError("fsync", f"{self.fsync!r} is neither always nor everysec")
+        if self.fsync not in ("always", "everysec"):
+            raise RefusedValueError("fsync", f"{_shown(self.fsync)} is neither always nor everysec")
         for field in fields(self):
             if field.name != "fsync":
                 self._check_number(field.name, getattr(self, field.name))
@@ -66,13 +75,23 @@ class Settings:
         is_seconds = name.endswith("_s")
         kinds = (int, float) if is_seconds else (int,)
         if isinstance(number, bool) or not isinstance(number, kinds):
-            kind = "number" if is_seconds else "integer"
-            raise RefusedTypeError(name, f"{number!r} is not a {kind}")
-        if is_seconds and not 0 <= number < math.inf:
-            raise RefusedValueError(name, f"{number} is not a time")
+            kind = "a number" if is_seconds else "an integer"
+            raise RefusedTypeError(name, f"{_shown(number)} is not {kind}")
+        if is_seconds and not 0 <= number <= sys.float_info.max:
+            raise RefusedValueError(name, f"{_shown(number)} is not a time")
         if number == 0 and name not in _CAN_BE_ZERO:
             raise RefusedValueError(name, "0 is too small")
         if number < 0:
-            raise RefusedValueError(name, f"{number} is negative")
-        if name == "batch_bytes_max" and number > BATCH_BYTES_LIMIT:
-            raise RefusedValueError(name, f"{number} is over {BATCH_BYTES_LIMIT}")
+            raise RefusedValueError(name, f"{_shown(number)} is negative")
+        limit = _LIMITS.get(name)
+        if limit is not None and number > limit:
+            raise RefusedValueError(name, f"{_shown(number)} is over {limit}")
+
+
+def _shown(value: object) -> str:
+    """A value for a message: short, and without making digits of an integer of any size."""
+    if isinstance(value, int) and abs(value) > SHOWN_LIMIT:
+        return "an integer of more than 64 bits"
+    if isinstance(value, int | float | str):
+        return repr(value) if len(str(value)) <= SHOWN_CHARACTERS else "a long text"
+    return f"a {type(value).__name__}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated, Final
 
@@ -14,12 +12,12 @@ from typer.exceptions import TyperException
 import penin
 from penin.cli import help  # noqa: A004  # the texts of --help
 from penin.cli.convert import convert
-from penin.cli.exits import SIGNAL_BASE, ExitCode, exit_code_of
+from penin.cli.ending import told
+from penin.cli.exits import ExitCode
 from penin.cli.run import run
 from penin.cli.send import send
 from penin.cli.status import status
 from penin.cli.terminal import print_out, reserve_standard_descriptors, say
-from penin.errors import PeninError
 
 _HELP_OPTION: Final = {"help_option_names": ["-h", "--help"]}
 
@@ -71,15 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TyperException as error:
         say(f"{_sentence(error)} (penin {words[0]} --help tells more)")
         return ExitCode.USAGE
-    except KeyboardInterrupt:  # before the signals are received, or after
-        return SIGNAL_BASE + signal.SIGINT
-    except (PeninError, OSError) as error:
-        code = exit_code_of(error) or ExitCode.BUG
-        say(str(error))
-        return code
-    except Exception:  # noqa: BLE001  # the one place for bugs of ours
-        say("this is a bug of penin:\n" + traceback.format_exc())
-        return ExitCode.BUG
+    except KeyboardInterrupt as error:  # before the signals are received, or after
+        return told(error)
+    except Exception as error:  # noqa: BLE001  # the one place for bugs of ours
+        return told(error)
     return ended if isinstance(ended, int) else ExitCode.SUCCESS
 
 

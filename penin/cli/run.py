@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import penin
+from penin.cli.ending import leave, told
 from penin.cli.exits import ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
@@ -23,8 +24,10 @@ from penin.cli.workers import load_worker, put_working_directory_on_path, split_
 from penin.errors import UsageError
 from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
-from penin.ingress.rejected import RejectedLines
+from penin.ingress.rejected import REJECTED_NAME, RejectedLines
 from penin.logs import configure
+from penin.runtime.run import Service
+from penin.runtime.workers import make_workers
 from penin.settings import Settings
 
 WorkersArgument = Annotated[
@@ -62,24 +65,32 @@ def run(
     put_working_directory_on_path()
     functions = [load_worker(name) for name in names]
     logs = configure(format=log_format, level=log_level, transitions=log_transitions)
+    failure: BaseException | None = None
     try:
-        rejected = RejectedLines(directory)
-        source = LineSource([Input()], rejected, logs, waits_for_room=True)
-        penin.run(
-            *functions,
-            dir=directory,
-            settings=settings,
-            arguments=arguments,
-            sources=[source] if stdin else [],
-            log=logs,
-        )
+        made = make_workers(functions, arguments)
+        source = LineSource([Input()], RejectedLines(directory), logs, waits_for_room=True)
+        service = Service(made, directory, settings, [source] if stdin else [], logs)
+        try:
+            service.run()
+        except BaseException as error:
+            if not service.has_leftovers:
+                raise
+            failure = error
     finally:
         logs.close(PATIENCE_S)
+    if service.has_leftovers:
+        leave(_ended(source, directory) if failure is None else told(failure))
+    return _ended(source, directory)
+
+
+def _ended(source: LineSource, directory: Path) -> int:
+    """Say how it went with stdin; the exit code of that."""
     counts = source.counts
     if counts.unreadable is not None:
         say(f"stdin cannot be read: {counts.unreadable.strerror}")
         return ExitCode.REFUSED_INPUT
     if counts.refused and counts.is_complete:
-        say(f"{counted(counts.refused, 'line')} of stdin refused, kept in {rejected.path}")
+        kept = directory / REJECTED_NAME
+        say(f"{counted(counts.refused, 'line')} of stdin refused, kept in {kept}")
         return ExitCode.REFUSED_INPUT
     return ExitCode.SUCCESS

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from penin.cli.exits import ExitCode
 from penin.cli.options import DIR_DEFAULT, ExistingDirectory, option, store_directory
 from penin.cli.terminal import counted, print_out
+from penin.core.values import MARK
 
 if TYPE_CHECKING:
     from penin.cli.locks import LockState
@@ -27,10 +29,22 @@ def status(
 
     found = read_status(store_directory(dir))
     if json:
-        print_out(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        # JSON has no word for infinities and NaN, which an average can be; msgspec writes null.
+        shown = msgspec.structs.replace(found, statistics=_tagged(found.statistics))
+        print_out(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n")
     else:
         print_out(_table(found))
     return ExitCode.SUCCESS
+
+
+def _tagged(statistics: dict[str, Any]) -> dict[str, Any]:
+    """With infinities and NaN as the tagged values of a state file."""
+    return {
+        name: {MARK: "float", "value": str(value)}
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in statistics.items()
+    }
 
 
 def _table(found: StoreStatus) -> str:

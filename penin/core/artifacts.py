@@ -141,8 +141,8 @@ class NumericVectorArtifact:
 
 def encode_metadata(metadata: object, field: str) -> bytes:
     """Metadata as JSON; raises RefusedTypeError where it is not a mapping."""
-    raw = values.encode_value(metadata, field)
-    if not raw.startswith(b"{") or isinstance(metadata, NumericVectorArtifact):
+    raw, copy = values.take_value(metadata, field)
+    if type(copy) is not dict:
         raise RefusedTypeError(field, f"{type(metadata).__name__} is not a JSON object")
     return raw
 
@@ -155,14 +155,15 @@ def typed_vector(vector: object, dtype: object, field: str) -> NDArray[Any]:
     if dtype is None:
         return vector_array(vector, field)
     if not isinstance(dtype, str) or dtype not in DTYPE_NAMES:
-        raise RefusedValueError("dtype", f"{dtype!r} is none of {', '.join(sorted(DTYPE_NAMES))}")
+        known = ", ".join(sorted(DTYPE_NAMES))
+        raise RefusedValueError("dtype", f"{values.shown(dtype)} is none of {known}")
     return check_numbers(_array_of_list(vector, field, DTYPE_NAMES[dtype]), field)
 
 
 def vector_array(vector: object, field: str) -> NDArray[Any]:
     """A checked array of shape (n,) with a dtype of DTYPES; shares memory where it can."""
     array = vector if isinstance(vector, np.ndarray) else _array_of_list(vector, field)
-    _refuse_masked(array, field)
+    refuse_masked(array, field)
     if array.ndim != 1:
         raise RefusedValueError(field, f"shape {array.shape} is not one-dimensional")
     return check_numbers(array, field)
@@ -220,7 +221,7 @@ def matrix_array(matrix: object, field: str) -> NDArray[Any]:
     """A checked array of shape (rows, n): a two-dimensional array or a list of equal rows."""
     if isinstance(matrix, np.ndarray):
         array = matrix
-        _refuse_masked(array, field)
+        refuse_masked(array, field)
     elif isinstance(matrix, (list, tuple)) and matrix:
         rows = [vector_array(row, f"{field}[{index}]") for index, row in enumerate(matrix)]
         for index, row in enumerate(rows):
@@ -241,7 +242,8 @@ def matrix_array(matrix: object, field: str) -> NDArray[Any]:
     return check_numbers(array, field)
 
 
-def _refuse_masked(array: NDArray[Any], field: str) -> None:
+def refuse_masked(array: NDArray[Any], field: str) -> None:
+    """Raise RefusedValueError where some elements are masked."""
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise RefusedValueError(field, "some elements are masked")
 

@@ -13,6 +13,7 @@ Raises RefusedTypeError or RefusedValueError, both PeninError, naming the field 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,7 @@ from penin.core.artifacts import (
     Vector,
     encode_metadata,
     matrix_array,
+    refuse_masked,
 )
 from penin.core.transitions import (
     AddKnowledge,
@@ -49,12 +51,19 @@ from penin.errors import RefusedTypeError, RefusedValueError
 from penin.storage.commits import FRAME_BYTES_MAX
 
 NAME_BYTES_MAX: Final = 1024
-"""How long a key or a name may be, in UTF-8."""
+"""How long a key, a name, or a text about the sender (`from`) may be, in UTF-8."""
+ID_CHARACTERS_MAX: Final = 128
 MESSAGE_BYTES_MAX: Final = FRAME_BYTES_MAX - 4096
 """How long a message may be: a commit with it alone still fits a frame."""
 BULK_BYTES_MAX: Final = 2**20
 """How many bytes of numbers one bulk message carries; more are sent as several messages."""
+SCORES_MAX: Final = BULK_BYTES_MAX // 8
+TRANSACTION_TRANSITIONS_MAX: Final = 10_000
+"""How many transitions one transaction has; they are applied without a pause."""
+HISTORY_MAXLEN_MAX: Final = 2**31 - 1
+"""The largest bound of a history; every platform's deque takes it."""
 INT64_MAX: Final = 2**63 - 1
+_SURELY_EXACT: Final = 2.0**53  # no integer up to here is rounded by a float
 
 
 def _exact(body: AnyBody) -> Message:
@@ -64,12 +73,20 @@ def _exact(body: AnyBody) -> Message:
 
 def check_name(name: object, field: str) -> str:
     """A key or name: a string that is not empty, without lone surrogates, at most 1,024 bytes."""
-    if not isinstance(name, str):
-        raise RefusedTypeError(field, f"{type(name).__name__} is not a string")
-    if not name:
+    plain = _check_text(name, field)
+    if not plain:
         raise RefusedValueError(field, "empty")
-    if name == values.MARK:
-        raise RefusedValueError(field, f"{name} is reserved")
+    if plain == values.MARK:
+        raise RefusedValueError(field, f"{plain} is reserved")
+    return plain
+
+
+def _check_text(text: object, field: str) -> str:
+    """A plain string without lone surrogates, at most 1,024 bytes."""
+    if not isinstance(text, str):
+        raise RefusedTypeError(field, f"{type(text).__name__} is not a string")
+    # A subclass as a str, without asking its own methods.
+    name = text if type(text) is str else str.__str__(text)
     if len(name) * 4 > NAME_BYTES_MAX or not name.isascii():
         try:
             encoded = name.encode()
@@ -79,7 +96,7 @@ def check_name(name: object, field: str) -> str:
             raise RefusedValueError(
                 field, f"{len(encoded)} bytes are over the limit of {NAME_BYTES_MAX}"
             )
-    return name if type(name) is str else str.__str__(name)
+    return name
 
 
 # -- one transition each ----------------------------------------------------------------------
@@ -139,11 +156,13 @@ def _checked_matrix(keys: Sequence[str], matrix: NDArray[Any]) -> tuple[NDArray[
     return rows, names
 
 
-def _listed(items: object, field: str) -> list[Any]:
+def _listed(items: object, field: str, at_most: int | None = None) -> list[Any]:
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         raise RefusedTypeError(field, f"{type(items).__name__} is not a list")
     try:
-        return list(items)
+        if isinstance(items, np.ndarray) and items.ndim == 1:
+            return list(items[:at_most].tolist())  # numbers of Python, at once
+        return list(islice(items, at_most))
     except TypeError as error:  # an array without a dimension
         raise RefusedTypeError(field, str(error)) from error
 
@@ -203,19 +222,34 @@ def _score(score: object, field: str) -> float:
 
 
 def extend_scores(scores: Iterable[float]) -> Message:
-    """`scores`, in order, at the end of `score_history`; at most BULK_BYTES_MAX / 8 of them."""
+    """`scores`, in order, at the end of `score_history`; at most SCORES_MAX of them."""
+    if isinstance(scores, np.ndarray):
+        refuse_masked(scores, "scores")
     if isinstance(scores, np.ndarray) and scores.dtype == np.float64 and scores.ndim == 1:
         array = np.ascontiguousarray(scores).astype(FLOAT64)
+        _check_scores_count(array.size)
     else:
-        listed = _listed(scores, "scores")
-        array = np.array([_score(item, f"scores[{i}]") for i, item in enumerate(listed)], FLOAT64)
-    if array.size == 0:
-        raise RefusedValueError("scores", "empty")
-    if array.nbytes > BULK_BYTES_MAX:
-        raise RefusedValueError(
-            "scores", f"{array.size} scores are over the limit of {BULK_BYTES_MAX // 8}"
-        )
+        array = _scores_array(_listed(scores, "scores", at_most=SCORES_MAX + 1))
     return _exact(ExtendScores(scores=Vector(FLOAT64, array.tobytes())))
+
+
+def _scores_array(listed: list[Any]) -> NDArray[Any]:
+    _check_scores_count(len(listed))
+    kinds = set(map(type, listed))
+    if kinds == {int}:
+        exact = min(listed) >= -_SURELY_EXACT and max(listed) <= _SURELY_EXACT
+    else:
+        exact = kinds == {float}
+    if exact:
+        return np.array(listed, FLOAT64)
+    return np.array([_score(item, f"scores[{i}]") for i, item in enumerate(listed)], FLOAT64)
+
+
+def _check_scores_count(count: int) -> None:
+    if count == 0:
+        raise RefusedValueError("scores", "empty")
+    if count > SCORES_MAX:
+        raise RefusedValueError("scores", f"more than the limit of {SCORES_MAX} scores")
 
 
 def append_history(name: str, value: object) -> Message:
@@ -253,17 +287,21 @@ def set_history_maxlen(maxlen: int | None, name: str | None = None) -> Message:
 
 
 def check_maxlen(maxlen: int) -> int:
-    """The bound of a history: an integer from 1 on."""
-    return _whole(maxlen, "maxlen", at_least=1)
+    """The bound of a history: an integer from 1 to HISTORY_MAXLEN_MAX."""
+    return _whole(maxlen, "maxlen", at_least=1, at_most=HISTORY_MAXLEN_MAX)
 
 
-def _whole(number: object, field: str, *, at_least: int) -> int:
+def _whole(number: object, field: str, *, at_least: int, at_most: int = INT64_MAX) -> int:
     plain = number.item() if isinstance(number, np.integer) else number
     if isinstance(plain, bool) or not isinstance(plain, int):
         raise RefusedTypeError(field, f"{type(number).__name__} is not an integer")
-    if not at_least <= plain <= INT64_MAX:
-        raise RefusedValueError(field, f"{plain} is not between {at_least} and 2**63 - 1")
-    return plain
+    whole = int.__int__(plain)
+    if not at_least <= whole <= at_most:
+        # A number of more than 4,300 digits cannot even be shown.
+        raise RefusedValueError(
+            field, f"{values.shown(whole)} is not between {at_least} and {at_most}"
+        )
+    return whole
 
 
 # -- several, and who sent them ---------------------------------------------------------------
@@ -273,6 +311,7 @@ def transaction(messages: Sequence[Message]) -> Message:
     """One message of several, each with one transition and without `id` and `from` of its own."""
     if not messages:
         raise RefusedValueError("transitions", "empty; a transaction has at least one")
+    check_transitions_count(len(messages))
     raw = b"".join(
         (
             b'{"type":"transaction","transitions":[',
@@ -280,33 +319,82 @@ def transaction(messages: Sequence[Message]) -> Message:
             b"]}",
         )
     )
-    if len(raw) > MESSAGE_BYTES_MAX:
-        raise RefusedValueError(
-            "transitions", f"{len(raw)} bytes are over the limit of {MESSAGE_BYTES_MAX}"
-        )
+    _check_message(raw, "transitions")
     bodies: list[Any] = [message.body for message in messages]
     return Message(raw, Transaction(transitions=bodies), len(bodies))
+
+
+def check_transitions_count(count: int) -> None:
+    """Raise RefusedValueError for more than one transaction has."""
+    if count > TRANSACTION_TRANSITIONS_MAX:
+        raise RefusedValueError(
+            "transitions",
+            f"{count} transitions are over the limit of {TRANSACTION_TRANSITIONS_MAX}",
+        )
+
+
+def _check_message(raw: bytes, field: str) -> None:
+    if len(raw) > MESSAGE_BYTES_MAX:
+        raise RefusedValueError(
+            field, f"{len(raw)} bytes are over the limit of {MESSAGE_BYTES_MAX}"
+        )
 
 
 def stamp(message: Message, id: str | None, origin: Origin | None) -> Message:  # the design's word
     """The same message with an `id` and with who sent it."""
     if id is None and origin is None:
         return message
-    if id is not None:
-        if not isinstance(id, str):
-            raise RefusedTypeError("id", f"{type(id).__name__} is not a string")
-        if not 1 <= len(id) <= 128:  # noqa: PLR2004  # the format's bound
-            raise RefusedValueError("id", f"{len(id)} characters; it has 1 to 128")
-        check_name(id, "id")
-    body = msgspec.structs.replace(message.body, id=id, origin=origin)
-    return Message(encode_body_stamped(message.raw, id, origin), body, message.count)
+    name = None if id is None else _check_id(id)
+    sender = None if origin is None else take_origin(origin)
+    raw = _encode_stamped(message.raw, name, sender)
+    _check_message(raw, "message")
+    body = msgspec.structs.replace(message.body, id=name, origin=sender)
+    return Message(raw, body, message.count)
 
 
-def encode_body_stamped(raw: bytes, id: str | None, origin: Origin | None) -> bytes:
+def _check_id(identity: object) -> str:
+    if isinstance(identity, str) and not 1 <= str.__len__(identity) <= ID_CHARACTERS_MAX:
+        raise RefusedValueError(
+            "id", f"{str.__len__(identity)} characters; it has 1 to {ID_CHARACTERS_MAX}"
+        )
+    return check_name(identity, "id")
+
+
+def take_origin(sender: Origin | Mapping[str, Any]) -> Origin:
+    """Who sent a message, with plain and bounded members, of an `Origin` or of its mapping."""
+    if isinstance(sender, Origin):
+        members: dict[Any, Any] = msgspec.structs.asdict(sender)
+    elif isinstance(sender, Mapping):
+        members = dict(sender)
+    else:
+        raise RefusedTypeError("from", f"{type(sender).__name__} is not a JSON object")
+    if "source" not in members:
+        raise RefusedValueError("from.source", "missing")
+    source = _check_text(members.pop("source"), "from.source")
+    texts: dict[str, str | None] = {}
+    for name in ("name", "trace"):
+        text = members.pop(name, None)
+        texts[name] = None if text is None else _check_text(text, f"from.{name}")
+    line = members.pop("line", None)
+    number = None if line is None else _whole(line, "from.line", at_least=0)
+    for name in members:
+        raise RefusedValueError(*unknown_field(name, "from"))
+    return Origin(source, texts["name"], number, texts["trace"])
+
+
+def unknown_field(name: object, inside: str = "") -> tuple[str, str]:
+    """Field and reason for a member that nobody knows, whatever its name is made of."""
+    shown = values.shown(name)
+    plain = isinstance(name, str) and name.isprintable() and len(name) <= values.SHOWN_MAX
+    field = ".".join(part for part in (inside, str(name) if plain else "") if part)
+    return field or "message", "no such field here" if plain else f"no such field here: {shown}"
+
+
+def _encode_stamped(raw: bytes, id: str | None, origin: Origin | None) -> bytes:
     """`raw`, a JSON object, with `id` and `from` as its last members."""
     parts = [raw[:-1]]
     if id is not None:
-        parts.append(b',"id":' + msgspec.json.encode(id))
+        parts.append(b',"id":' + encode_body(id))
     if origin is not None:
-        parts.append(b',"from":' + msgspec.json.encode(origin))
+        parts.append(b',"from":' + encode_body(origin))
     return b"".join((*parts, b"}"))

@@ -64,11 +64,15 @@ class StateReader:
     def get_statistics(self) -> dict[str, Any]:
         """The three sizes and `avg_score`: the mean of `score_history`, 0.0 when it is empty."""
         scores = self._state.score_history
+        try:
+            average = sum(scores) / len(scores) if scores else 0.0
+        except OverflowError:  # whole numbers of an original file, beyond what a float holds
+            average = sum(map(float, scores)) / len(scores)
         return {
             "knowledge_base_size": len(self._state.knowledge_base),
             "task_history_size": len(self._state.task_history),
             "score_history_size": len(scores),
-            "avg_score": sum(scores) / len(scores) if scores else 0.0,
+            "avg_score": average,
         }
 
     @overload

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final
 
 from penin.core.artifacts import TYPE_NAME, NumericVectorArtifact
@@ -18,14 +19,19 @@ from penin.core.values import MARK, make_deque, tagged_deque
 
 
 class StateEncoder(json.JSONEncoder):
-    """A `json.JSONEncoder` that also writes artifacts and deques, nested ones included."""
+    """A `json.JSONEncoder` that also writes artifacts, deques and mappings, nested ones included.
+
+    A mapping is written as an object: the live `knowledge_base`, `documents`, `histories`.
+    """
 
     def default(self, o: Any) -> Any:
-        """Raises TypeError for what is neither JSON, an artifact nor a deque."""
+        """Raises TypeError for what is neither JSON, an artifact, a deque nor a mapping."""
         if isinstance(o, NumericVectorArtifact):
             return o.to_dict()
         if isinstance(o, deque):
             return tagged_deque(o)
+        if isinstance(o, Mapping):
+            return dict(o)
         return super().default(o)
 
 

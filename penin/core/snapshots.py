@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +21,17 @@ import numpy as np
 import orjson
 
 from penin.core import values
-from penin.core.artifacts import DTYPE_NAMES, FLOAT64, TYPE_NAME, NumericVectorArtifact
+from penin.core.artifacts import FLOAT64, TYPE_NAME, NumericVectorArtifact
 from penin.core.serialization import state_decoder
-from penin.core.state import HISTORY_MAXLEN_DEFAULT, SCORE_HISTORY, TASK_HISTORY, State, StateView
-from penin.errors import CorruptionError, FormatError, PeninError
+from penin.core.snapshot_states import (
+    File,
+    revive_with_place,
+    state_of_edited,
+    state_of_file,
+    state_of_version_1,
+)
+from penin.core.state import SCORE_HISTORY, TASK_HISTORY, State, StateView
+from penin.errors import CorruptionError, FormatError, PeninError, RefusedError
 
 FORMAT: Final = "penin-snapshot"
 VERSION: Final = 2
@@ -200,59 +206,59 @@ def decode_snapshot(
 ) -> tuple[State, Envelope]:
     """The state in a snapshot file of any version that we know.
 
-    `path` is for messages only. With `accept_edited` the digest is not looked at. Raises
-    CorruptionError where the digest does not match or the file is not whole JSON, FormatError for
-    another format or a newer version.
+    `path` is for messages only. With `accept_edited` the digest is not looked at, but all of the
+    content. Raises CorruptionError where the digest does not match or the file is not whole JSON,
+    FormatError (with the place) for another format, a newer version, and what no state can hold.
     """
     if data.startswith(_OPENING):
         return _decode_ours(data, path, accept_edited=accept_edited)
     try:
         content = json.loads(data, object_hook=state_decoder)
-    except PeninError as error:
-        raise FormatError(path, f"not a snapshot: {error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         position = getattr(error, "pos", 0)
         raise CorruptionError(path, position, f"not whole JSON: {error}") from error
+    except (PeninError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise _format_error(path, "not a snapshot: ", _placed(data, error)) from error
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return _decode_ours(data, path, accept_edited=accept_edited)
     if not isinstance(content, dict) or set(content) != _SEED_KEYS:
         raise FormatError(path, "neither a penin snapshot nor a file of the original format")
-    return _state_of_version_1(content, path), Envelope(version=1)
+    try:
+        return state_of_version_1(content), Envelope(version=1)
+    except RefusedError as error:
+        raise _format_error(path, "", error) from error
 
 
-class _Deque(msgspec.Struct):
-    items: list[Any]
-    maxlen: int | None = None
+def _placed(data: bytes, error: Exception) -> Exception:
+    """The same error with its place in the file, where it can be found."""
+    try:
+        revive_with_place(json.loads(data))
+    except RefusedError as placed:
+        return placed
+    except (ValueError, RecursionError):
+        pass
+    return error
 
 
-class _Artifact(msgspec.Struct):
-    vector: list[Any]
-    metadata: msgspec.Raw
-    dtype: str = "float64"
-
-
-class _File(msgspec.Struct):
-    store: str | None
-    epoch: int | None
-    seq: int
-    at: str | None
-    schema_version: int
-    journal_hash: str | None
-    history_maxlen: int | None
-    knowledge_base: dict[str, _Artifact]
-    task_history: _Deque
-    score_history: _Deque
-    histories: dict[str, _Deque]
-    documents: dict[str, Any]
-    seqs: dict[str, dict[str, int]]
+def _format_error(path: Path, prefix: str, error: Exception) -> FormatError:
+    """A place may have a lone surrogate in it, which no terminal and no log takes."""
+    return FormatError(path, f"{prefix}{error}".encode(errors="backslashreplace").decode())
 
 
 class _Version(msgspec.Struct):
     version: int
 
 
+_NOT_A_STATE: Final = (
+    msgspec.MsgspecError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
 _decode_version: Final = msgspec.json.Decoder(_Version).decode
-_decode_file: Final = msgspec.json.Decoder(_File).decode
+_decode_file: Final = msgspec.json.Decoder(File).decode
 
 
 def _decode_ours(data: bytes, path: Path, *, accept_edited: bool) -> tuple[State, Envelope]:
@@ -263,8 +269,10 @@ def _decode_ours(data: bytes, path: Path, *, accept_edited: bool) -> tuple[State
         if version != VERSION:
             raise FormatError(path, f"format version {version}; this program reads 1 and {VERSION}")
         file = _decode_file(data)
-        state = _state_of_file(file)
-    except (msgspec.MsgspecError, ValueError, KeyError, OverflowError) as error:
+        state = state_of_edited(file) if accept_edited else state_of_file(file)
+    except RefusedError as error:
+        raise _format_error(path, "", error) from error
+    except _NOT_A_STATE as error:
         raise FormatError(path, f"its content is not that of a snapshot: {error!r}") from error
     return state, Envelope(file.store, file.epoch, file.at, file.journal_hash, file.schema_version)
 
@@ -298,54 +306,3 @@ def _newer_version(data: bytes) -> int | None:
     except msgspec.MsgspecError:
         return None
     return version if version > VERSION else None
-
-
-def _state_of_file(file: _File) -> State:
-    state = State(file.history_maxlen)
-    state.seq = file.seq
-    seqs = file.seqs
-    for key, entry in file.knowledge_base.items():
-        dtype = DTYPE_NAMES[entry.dtype]
-        data = np.array(entry.vector, dtype).tobytes()
-        metadata = msgspec.json.format(bytes(entry.metadata), indent=-1)
-        artifact = NumericVectorArtifact.from_parts(dtype, data, metadata)
-        state.knowledge_base.put(key, artifact, seqs["knowledge_base"].get(key, 0))
-    seed = {TASK_HISTORY: file.task_history, SCORE_HISTORY: file.score_history}
-    for name, history in (seed | file.histories).items():
-        items = [values.from_wire(item) for item in history.items]
-        state.set_history(name, items, history.maxlen)
-    state.documents = {name: values.from_wire(item) for name, item in file.documents.items()}
-    state.history_seqs = seqs["histories"]
-    state.document_seqs = seqs["documents"]
-    return state
-
-
-def _state_of_version_1(content: Mapping[str, Any], path: Path) -> State:
-    knowledge = content["knowledge_base"]
-    if not isinstance(knowledge, dict):
-        raise FormatError(path, "knowledge_base is not a JSON object")
-    histories: dict[str, deque[Any]] = {}
-    for name in (TASK_HISTORY, SCORE_HISTORY):
-        history = content[name]
-        if not isinstance(history, (deque, list)):
-            raise FormatError(path, f"{name} is neither a deque nor a list")
-        histories[name] = history if isinstance(history, deque) else deque(history)
-    bounds = {history.maxlen for history in histories.values()}
-    state = State(bounds.pop() if len(bounds) == 1 else HISTORY_MAXLEN_DEFAULT)
-    for key, artifact in knowledge.items():
-        if not isinstance(artifact, NumericVectorArtifact):
-            raise FormatError(path, f"knowledge_base.{key} is not a NumericVectorArtifact")
-        state.knowledge_base.put(key, artifact, 0)
-    for name, history in histories.items():
-        for index, item in enumerate(history):
-            _check_writable(item, f"{name}[{index}]", path)
-        state.set_history(name, history, history.maxlen)
-    return state
-
-
-def _check_writable(item: Any, field: str, path: Path) -> None:
-    """Raise FormatError for what could be read and never be written again."""
-    try:
-        values.to_wire(item, field, escape=True)
-    except PeninError as error:
-        raise FormatError(path, str(error)) from error

@@ -61,8 +61,23 @@ class History(deque[Any]):
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     __hash__ = None
 
+    # A copy, of whatever kind, is a plain deque that its owner may change.
+
+    def copy(self) -> deque[Any]:  # type: ignore[override]  # it is no history of a state
+        """A plain deque with the same items and bound."""
+        return deque(self, self.maxlen)
+
+    __copy__ = copy  # type: ignore[assignment]
+
+    def __add__(self, other: deque[Any]) -> deque[Any]:  # type: ignore[override]
+        return self.copy() + other
+
+    def __mul__(self, number: int) -> deque[Any]:  # type: ignore[override]
+        return self.copy() * number
+
+    __rmul__ = __mul__  # type: ignore[assignment]
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy, of whatever kind, is a plain deque that its owner may change."""
         return deque, (list(self), self.maxlen)
 
 

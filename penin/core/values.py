@@ -35,6 +35,7 @@ import datetime
 import decimal
 import enum
 import math
+import re
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -43,6 +44,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from penin.core.brackets import nesting
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
 
 MARK: Final = "__type__"
@@ -52,9 +54,14 @@ DEPTH_MAX: Final = 64
 KEPT_DEPTH_MAX: Final = 256
 """The same for what an original file holds: what the interpreter's stack is sure to bear."""
 VALUE_BYTES_MAX: Final = 2**20
-"""How long one task, document, history item or metadata object may be as JSON: longer ones would
-hold the event loop for more than a few milliseconds while they are checked."""
+"""How long one task, document, history item or metadata object may be as JSON. It is what bounds
+how long one call holds the event loop: at this size about 10 ms for plain values, about 100 ms for
+several 100,000 empty lists, and up to 700 ms for what needs the slow way of `take_value` (anything
+to convert, tagged values, integers of 1,200 digits and strings that look like one, a value that is
+refused)."""
 INTEGER_BITS_MAX: Final = 4096
+SHOWN_MAX: Final = 100
+"""How much of a refused name or value a message shows."""
 _UNDERSCORE: Final = ord("_")
 _SURELY_SHALLOW: Final = 2 * DEPTH_MAX  # as many bytes have no room for more brackets
 _INTEGER_DIGITS: Final = 1200  # a little fewer than that many bits may have
@@ -63,6 +70,7 @@ _INTEGER_DIGITS: Final = 1200  # a little fewer than that many bits may have
 _DIGITS: Final = bytes(0x30 if chr(byte).isdigit() else 0x20 for byte in range(128)) + b" " * 128
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder().decode
+_INTEGER: Final = re.compile("-?[0-9]+")
 _INT64_MIN: Final = -(2**63)
 _UINT64_MAX: Final = 2**64 - 1
 _AS_TEXT: Final = (
@@ -85,14 +93,14 @@ tagged_types: Final[dict[type, Tagged]] = {}
 def is_plain(raw: bytes) -> bool:
     """Whether `raw` holds no mark and is surely within all limits.
 
-    False means "look closer", not "refuse": brackets, marks and digits may stand inside strings.
+    False means "look closer", not "refuse": marks and digits may stand inside strings.
     """
     if MARK_BYTES in raw:
         return False
     size = len(raw)
     return size <= _SURELY_SHALLOW or (
         size <= VALUE_BYTES_MAX
-        and raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX
+        and (raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX or nesting(raw) <= DEPTH_MAX)
         and (size < _INTEGER_DIGITS or not has_long_integer(raw, _INTEGER_DIGITS))
     )
 
@@ -102,16 +110,21 @@ def has_long_integer(raw: bytes, digits: int = 20) -> bool:
     return b"0" * digits in raw.translate(_DIGITS)
 
 
-def encode_value(value: object, field: str) -> bytes:
-    """The JSON of a value that somebody hands in, converted by the table above.
-
-    Raises RefusedTypeError or RefusedValueError, naming the path below `field`.
-    """
-    return take_value(value, field)[0]
+def shown(value: object) -> str:
+    """What a message says of something refused: its repr, short, and without lone surrogates."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  # an integer of too many digits, or somebody's own repr
+        return type(value).__name__
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
 
 
 def take_value(value: object, field: str) -> tuple[bytes, Any]:
-    """The same, and the value that those bytes decode to: a copy that shares nothing with it."""
+    """The JSON of a value that somebody hands in, converted by the table, and what that decodes to.
+
+    The latter is a copy that shares nothing with the value.
+    Raises RefusedTypeError or RefusedValueError, naming the path below `field`.
+    """
     try:
         raw = _ENCODE(value)
         copy = _DECODE(raw)
@@ -135,7 +148,7 @@ def take_value(value: object, field: str) -> tuple[bytes, Any]:
 
 
 def decode_value(raw: bytes | msgspec.Raw) -> Any:
-    """The value that `encode_value` or a snapshot wrote; a new copy at every call."""
+    """The value that `take_value` or a snapshot wrote; a new copy at every call."""
     plain = _DECODE(raw)
     return from_wire(plain) if MARK_BYTES in bytes(raw) else plain
 
@@ -207,7 +220,7 @@ def _object(value: Mapping[Any, object], field: str, *, escape: bool, depth: int
     plain: dict[str, Any] = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            raise RefusedTypeError(field, f"the key {key!r} is not a string")
+            raise RefusedTypeError(field, f"the key {shown(key)} is not a string")
         name = _text(key, field)
         plain[name] = to_wire(item, f"{field}.{name}", escape=escape, depth=depth + 1)
     if MARK not in plain:
@@ -321,7 +334,7 @@ def revive_tagged(tagged: dict[str, Any]) -> Any:
     except RefusedError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RefusedValueError(MARK, f"a malformed {mark}: {error!r}") from error
+        raise RefusedValueError(MARK, f"a malformed {mark}: {shown(error)}") from error
 
 
 def copy_value(value: Any) -> Any:
@@ -345,7 +358,11 @@ def _make_float(tagged: dict[str, Any]) -> float:
 
 
 def _make_integer(tagged: dict[str, Any]) -> int:
-    return int(tagged["value"])
+    digits = tagged["value"]
+    if not isinstance(digits, str) or _INTEGER.fullmatch(digits) is None:
+        msg = "not a string of digits"
+        raise ValueError(msg)
+    return int(digits)
 
 
 def make_deque(tagged: dict[str, Any]) -> deque[Any]:

@@ -25,7 +25,7 @@ from penin.core.artifacts import (
     typed_vector,
 )
 from penin.core.transitions import Body, Message, Origin, Transaction
-from penin.core.values import DEPTH_MAX, MARK, from_wire
+from penin.core.values import DEPTH_MAX, MARK, from_wire, shown
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
 
 _ENVELOPE: Final = frozenset({"type", "id", "from"})
@@ -55,17 +55,14 @@ def _members(content: object, field: str) -> tuple[str, dict[str, Any]]:
     kind = content["type"]
     if not isinstance(kind, str) or (kind != Transaction.TYPE and kind not in _READERS):
         known = ", ".join(sorted((*_READERS, Transaction.TYPE)))
-        raise RefusedValueError("type", f"{kind!r} is none of {known}")
+        raise RefusedValueError("type", f"{shown(kind)} is none of {known}")
     return kind, {name: item for name, item in content.items() if name not in _ENVELOPE}
 
 
 def _origin(content: Mapping[str, Any], origin: Origin | None) -> Origin | None:
     if content.get("from") is None:
         return origin
-    try:
-        return msgspec.convert(content["from"], Origin)
-    except msgspec.ValidationError as error:
-        raise RefusedValueError("from", str(error)) from error
+    return door.take_origin(content["from"])
 
 
 def _transaction(members: dict[str, Any]) -> Message:
@@ -73,6 +70,7 @@ def _transaction(members: dict[str, Any]) -> Message:
     _refuse_unknown(members)
     if not isinstance(transitions, (list, tuple)):
         raise RefusedTypeError("transitions", "not a list of transitions")
+    door.check_transitions_count(len(transitions))
     inner = []
     for index, content in enumerate(transitions):
         try:
@@ -100,7 +98,7 @@ def _transition(kind: str, members: dict[str, Any]) -> Message:
 
 def _refuse_unknown(members: dict[str, Any]) -> None:
     for name in members:
-        raise RefusedValueError(name, "no such field here")
+        raise RefusedValueError(*door.unknown_field(name))
 
 
 def _required(members: dict[str, Any], name: str) -> Any:
@@ -137,7 +135,7 @@ def _decoded(vector: Mapping[str, Any], field: str) -> np.ndarray[Any, Any]:
     try:
         encoded = msgspec.convert(vector, Vector)
         if encoded.dtype not in DTYPES:
-            raise RefusedValueError(f"{field}.dtype", f"{encoded.dtype!r} is not supported")
+            raise RefusedValueError(f"{field}.dtype", f"{shown(encoded.dtype)} is not supported")
         return encoded.array
     except RefusedError:
         raise

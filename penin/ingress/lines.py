@@ -29,6 +29,7 @@ from penin.errors import (
     RefusedError,
     RefusedTypeError,
     RefusedValueError,
+    StorageError,
     StorageFullError,
 )
 from penin.ingress.chunks import Input
@@ -106,6 +107,14 @@ class LineSource:
 
     async def __call__(self, orchestrator: AsyncOrchestrator) -> None:
         """Send everything; returns when it is answered."""
+        try:
+            await self._read_all(orchestrator)
+        except StorageError as error:
+            if error.path == self._rejected.path:  # the store's own failures are in the log
+                self._log.error("ingress.failed", path=str(error.path), cause=error.reason)
+            raise
+
+    async def _read_all(self, orchestrator: AsyncOrchestrator) -> None:
         loop = asyncio.get_running_loop()
         async with self._rejected:
             for given in self._inputs:

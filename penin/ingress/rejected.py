@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,9 @@ from typing import Final, Self
 
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
+from anyio import CancelScope
 
+from penin.errors import StorageError
 from penin.storage.filesystem import FILE_MODE, storage_error
 
 REJECTED_NAME: Final = "rejected.jsonl"
@@ -51,28 +54,34 @@ class RejectedLines:
     ) -> None:
         if self._file is None:
             return
-        try:
-            if self._inside_line:
-                await self.append(b"")
-            await asyncio.to_thread(os.fsync, self._file.fileno())
-        except OSError as failure:
-            raise storage_error(self.path, failure) from failure
-        finally:
-            file, self._file = self._file, None
-            await file.close()
+        with CancelScope(shield=True):  # a stop is no reason to leave the file unsynced
+            try:
+                if self._inside_line:
+                    await self.append(b"")
+                await asyncio.to_thread(os.fsync, self._file.fileno())
+            except OSError as failure:
+                raise storage_error(self.path, failure) from failure
+            finally:
+                file, self._file = self._file, None
+                await file.close()
 
     async def append(self, data: bytes, *, ends_line: bool = True) -> None:
         """Append a line, or a piece of one that is too long to be in memory as a whole.
 
-        All of it or nothing: where it raises, it can be tried again.
+        All of it or nothing: where it raises, it can be tried again. A cancelled scope does not
+        end it, so that what was written is known.
         """
-        try:
-            if self._file is None:
-                self._file = await self._open()
-            await asyncio.to_thread(_write_all, self._file.fileno(), data, ends_line)
-        except OSError as error:
-            raise storage_error(self.path, error) from error
-        self._inside_line = not ends_line
+        with CancelScope(shield=True):
+            try:
+                if self._file is None:
+                    self._file = await self._open()
+                await asyncio.to_thread(_write_all, self._file.fileno(), data, ends_line)
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    reason = "it is a symlink, which is not followed"
+                    raise StorageError(self.path, reason) from error
+                raise storage_error(self.path, error) from error
+            self._inside_line = not ends_line
 
     async def _open(self) -> AsyncFileIO:
         file = await aiofiles.open(self.path, "ab", buffering=0, opener=_open_appending)

@@ -189,9 +189,19 @@ EVENTS: Final[dict[str, Event]] = {
         ("worker",),
         ("grace_s", "seconds"),
     ),
+    "worker.abandoned": Event(
+        "warning",
+        "Everything is saved, and something of a worker has not ended; it is left behind.",
+        ("worker", "cause"),
+    ),
     "ingress.opened": Event("info", "A way in is open.", ("source",), ("name",)),
     "ingress.ended": Event(
         "info", "A way in has ended.", ("source",), ("name", "taken", "refused", "seconds")
+    ),
+    "ingress.failed": Event(
+        "error",
+        "Refused lines cannot be kept in their file; everything stops.",
+        ("path", "cause"),
     ),
     "message.refused": Event(
         "warning",

@@ -26,6 +26,10 @@ from penin.settings import Settings
 class BlockingOrchestrator:
     """`AsyncOrchestrator` without `await`: the same names, promises and errors. Thread-safe.
 
+    Three names are missing. `stopping`: nothing but the end of its own block stops it, since it
+    has no workers and serves no signals. `send_nowait`: its answer would be something to await.
+    `view` (of `EmbeddedOrchestrator`): it is for the thread of the loop alone.
+
     Each call raises WrongContextError instead of blocking an event loop on which it is made.
     """
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import anyio
+from pathlib import Path
+from typing import Any, Final
 
 from penin.logs import EventLog, embedded_logger
 from penin.runtime.collector import collector_of_a_service
+from penin.runtime.leftovers import Leftover, Threads, end_tasks
 from penin.runtime.open import check_platform
 from penin.runtime.store import resolved, store_at
 from penin.runtime.supervisor import Source, Supervisor
-from penin.runtime.workers import WorkerFunction, make_workers
+from penin.runtime.workers import Worker, WorkerFunction, make_workers
 from penin.settings import Settings
+
+LOG_CLOSE_S: Final = 1.0
 
 
 def run(
@@ -32,28 +36,89 @@ def run(
     returned, if there are any. For the main thread of a process, whose garbage collector it sets
     for the time of the call (`penin.runtime.collector`).
 
+    A worker that goes on after its cancellation, and a call on a thread that does not end, are
+    waited for as long as `cancel_grace_s` says and then left behind, as `worker.abandoned` in the
+    log: this returns. Python itself waits for such a thread when the process ends, and only
+    `os._exit` does not, which the command line uses.
+
     Raises UsageError (before anything is opened), WorkerGaveUpError, FinalCheckpointError, and
     whatever opening or the journal raises. `log` is the log to write to; without one it is as in
-    `penin.open`.
+    `penin.open`, and is closed at the end.
     """
     made = make_workers(workers, arguments or {})
     chosen = settings or Settings()
     directory = resolved(dir)
+    events = log if log is not None else embedded_logger()
+    try:
+        Service(made, directory, chosen, sources, events).run()
+    finally:
+        if log is None:
+            events.close(LOG_CLOSE_S)
 
-    async def main() -> None:
-        check_platform(directory)
-        events = log if log is not None else embedded_logger()
+
+class Service:
+    """One run of workers on a store, in a loop of its own.
+
+    `has_leftovers` tells, after `run`, whether a thread or a task has not ended.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        directory: Path | str,
+        settings: Settings,
+        sources: Sequence[Source],
+        log: EventLog,
+    ) -> None:
+        self.has_leftovers = False
+        self._workers = workers
+        self._directory = directory
+        self._settings = settings
+        self._sources = sources
+        self._log = log
+        self._task: asyncio.Task[Any] | None = None
+
+    def run(self) -> None:
+        """Run to the end. Raises what ended it; takes bounded time once all is saved."""
+        with collector_of_a_service():
+            runner, threads = asyncio.Runner(), Threads()
+            loop = runner.get_loop()
+            loop.set_default_executor(threads)
+            try:
+                runner.run(self._main())
+            finally:
+                self.has_leftovers = True  # until it is known better, whatever interrupts this
+                try:
+                    left = self._end(loop, threads)
+                    self.has_leftovers = bool(left)
+                    for leftover in left:
+                        self._log.warning("worker.abandoned", **leftover._asdict())
+                finally:
+                    # Not the runner's own end, which waits for what is left.
+                    loop.close()
+                    asyncio.set_event_loop(None)
+
+    async def _main(self) -> None:
+        self._task = asyncio.current_task()
+        check_platform(self._directory)
         supervisor = Supervisor(
-            store_at(directory, chosen),
-            chosen,
-            events,
-            workers=made,
-            sources=sources,
+            store_at(self._directory, self._settings),
+            self._settings,
+            self._log,
+            workers=self._workers,
+            sources=self._sources,
             with_signals=True,
         )
         await supervisor.run()
         if supervisor.failure is not None:
             raise supervisor.failure
 
-    with collector_of_a_service():
-        anyio.run(main)
+    def _end(self, loop: asyncio.AbstractEventLoop, threads: Threads) -> list[Leftover]:
+        if self._task is not None and not self._task.done():
+            # An interrupt has left the loop in the middle: the supervisor is to give up the lock.
+            self._task.cancel()
+            loop.run_until_complete(asyncio.wait({self._task}))
+        cancelled_s = [worker.cancelled_s for worker in self._workers if worker.cancelled_s]
+        deadline_s = max(cancelled_s, default=time.monotonic()) + self._settings.cancel_grace_s
+        left = loop.run_until_complete(end_tasks(self._workers, deadline_s))
+        return left + threads.end(deadline_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,17 @@ WorkerFunction = Callable[..., Awaitable[object]]
 
 
 class Worker:
-    """One worker: a function, the keyword arguments that it takes, and its current task."""
+    """One worker: a function, the keyword arguments that it takes, and its current task.
+
+    `cancelled_s` is when the function was cancelled, on the monotonic clock; None if it was not.
+    """
 
     def __init__(self, function: WorkerFunction, arguments: Mapping[str, Any]) -> None:
         self.name = _name_of(function)
         self._function = function
         self._arguments = dict(arguments)
-        self._task: asyncio.Task[object] | None = None
+        self.task: asyncio.Task[BaseException | None] | None = None
+        self.cancelled_s: float | None = None
 
     async def run(
         self,
@@ -41,8 +46,11 @@ class Worker:
 
         Returns when it has returned, or has ended after `stopping` was set. Raises
         WorkerGaveUpError when it failed `worker_failures_max` times within
-        `worker_failures_within_s`. A failed journal is no reason to start again. Cancelled, it
-        cancels the function and waits for it to end.
+        `worker_failures_within_s`. A failed journal is no reason to start again. `sys.exit` and a
+        CancelledError that is not of our cancelling are failures as any other exception is.
+
+        Cancelled, it cancels the function and does not wait for it: `task` may go on, and whoever
+        ends the loop decides how long it may (`penin.runtime.leftovers`).
         """
         loop = asyncio.get_running_loop()
         failures: deque[float] = deque(maxlen=settings.worker_failures_max)
@@ -68,26 +76,35 @@ class Worker:
             if stopping.is_set():
                 return
 
-    async def _outcome(self, orchestrator: AsyncOrchestrator) -> Exception | None:
-        """What the function raised; None when it returned or ended because it was cancelled."""
+    async def _outcome(self, orchestrator: AsyncOrchestrator) -> BaseException | None:
+        """What the function raised; None when it returned or ended because we cancelled it."""
         # A task of its own, cancelled as asyncio does it, once: a cancelled scope would also end
         # every await of its clean-up, and what a clean-up writes is to be kept.
-        self._task = asyncio.create_task(self._call(orchestrator), name=self.name)
+        self.task = asyncio.create_task(self._call(orchestrator), name=self.name)
         try:
-            await asyncio.wait({self._task})
+            await asyncio.wait({self.task})
         except asyncio.CancelledError:
-            self._task.cancel()
+            self.cancel()
             raise
-        if self._task.cancelled():
-            return None
-        failure = self._task.exception()
-        if failure is not None and not isinstance(failure, Exception):
-            raise failure
-        return failure
+        if self.task.cancelled():  # before it had begun
+            return None if self.cancelled_s else asyncio.CancelledError()
+        if isinstance(self.task.exception(), KeyboardInterrupt):
+            # The loop has raised it already, and is going on only to end.
+            raise asyncio.CancelledError
+        failure = self.task.result()
+        is_ours = isinstance(failure, asyncio.CancelledError) and self.cancelled_s is not None
+        return None if is_ours else failure
 
-    async def _call(self, orchestrator: AsyncOrchestrator) -> object:
+    async def _call(self, orchestrator: AsyncOrchestrator) -> BaseException | None:
+        """What the function raised. SystemExit, if a task raised it, would end the loop."""
         structlog.contextvars.bind_contextvars(worker=self.name)
-        return await self._function(orchestrator, **self._arguments)
+        try:
+            await self._function(orchestrator, **self._arguments)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a failure of the worker, whatever it is
+            return error
+        return None
 
     async def _pause_or_give_up(
         self,
@@ -109,9 +126,11 @@ class Worker:
 
     def cancel(self) -> bool:
         """Cancel the function, once; whether it was still running."""
-        if self._task is None or self._task.done():
+        if self.task is None or self.task.done():
             return False
-        self._task.cancel()
+        if self.cancelled_s is None:
+            self.cancelled_s = time.monotonic()
+            self.task.cancel()
         return True
 
 

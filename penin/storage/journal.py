@@ -1,4 +1,4 @@
-"""The journal: the port, and its implementation on files.
+"""The journal on files; the port is `Journal` in `penin.storage.ports`.
 
 Rules of `FileJournal`, beside those of `penin.storage.append_file`, which it stops with:
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 from penin.errors import RotationError, StorageError, StorageFullError
 from penin.storage.append_file import AppendFile
@@ -29,6 +29,7 @@ from penin.storage.commits import (
     parse_line,
 )
 from penin.storage.filesystem import FileSystem, storage_error, write_all
+from penin.storage.ports import Journal
 from penin.storage.reader import JournalEnd, JournalFile, JournalReader, journal_path
 from penin.storage.repair import Repairs, repair
 
@@ -38,105 +39,12 @@ if TYPE_CHECKING:
 
     from penin.storage.tail import Torn
 
+__all__ = ["SYNC_INTERVAL_S", "FileJournal", "Fsync", "Journal"]
+
 Fsync = Literal["always", "everysec"]
 
 # With `everysec`, an append finds nothing unsynced that is older than this, or syncs first.
 SYNC_INTERVAL_S: Final = 1.0
-
-
-class Journal(Protocol):
-    """The port: an append-only chain of commits with one writer.
-
-    In use: `create` for a new store, else `read` to its end; then `open`; then `append`, `sync`,
-    `rotate` and `trim`, one at a time, from one thread; then `close`.
-    """
-
-    @property
-    def store(self) -> str:
-        """The id of the store, once read or created."""
-
-    @property
-    def forked_from(self) -> ForkedFrom | None:
-        """Where the state came from that the chain begins after; None for an empty one."""
-
-    @property
-    def epoch(self) -> int:
-        """The epoch that `open` claimed; before that, of the last line read."""
-
-    @property
-    def first_seq(self) -> int:
-        """The seq that the oldest kept part begins with."""
-
-    @property
-    def last_seq(self) -> int:
-        """The seq of the last transition."""
-
-    @property
-    def durable_seq(self) -> int:
-        """Once open: the highest seq known to survive a power cut."""
-
-    @property
-    def head_hash(self) -> str:
-        """The hash of the last line."""
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of all that is kept."""
-
-    @property
-    def tail(self) -> Torn | None:
-        """The torn tail that the last reading stopped at."""
-
-    @property
-    def repairs(self) -> Repairs:
-        """What `open` had to repair."""
-
-    def is_empty(self) -> bool:
-        """Tell whether no journal was made yet."""
-
-    def holds_transitions(self) -> bool:
-        """Tell whether there is any transition in it."""
-
-    def create(self, store: str, *, seq: int, forked_from: ForkedFrom | None) -> None:
-        """Make the journal of a new store that begins after `seq`; durable on return.
-
-        A journal without a transition is replaced. Raises `StorageError` if there is one.
-        """
-
-    def read(self, after_seq: int, anchor_hash: str | None = None) -> Iterator[Commit]:
-        """Yield, in order, the commits with transitions after `after_seq`."""
-
-    def open(self, at: str, *, epoch_seen: int = 0, store: str | None = None) -> None:
-        """Claim the next epoch, beyond `epoch_seen` too; durable on return.
-
-        What was read is durable then. `at` is the time of the opening.
-        """
-
-    def append(self, first: int, seq: int, at: str, messages: Sequence[bytes]) -> None:
-        """Store the transitions `first` to `seq` as one commit; return when `fsync` is met.
-
-        `messages` are encoded JSON values without newlines. Raises `StorageFullError` (certainly
-        not stored; later appends are taken again) or `JournalFailedError` (unknown; for good).
-        """
-
-    def sync(self) -> None:
-        """Make everything appended so far durable. Raises `JournalFailedError`, for good."""
-
-    def sync_due_s(self) -> float | None:
-        """Return in how many seconds a sync is due; None if nothing waits for one."""
-
-    def rotate(self) -> None:
-        """Sync, and let what follows go to a new file, so that `trim` can retire the old one.
-
-        Raises `JournalFailedError` if the sync fails, and `RotationError` if the new file cannot
-        be made; then everything goes on as it was.
-        """
-
-    def trim(self, upto_seq: int) -> None:
-        """Retire what lies wholly at or before `upto_seq`. Raises `StorageError`."""
-
-    def close(self) -> None:
-        """Sync what is unsynced and let go. Raises `JournalFailedError` if that sync fails."""
 
 
 class FileJournal:

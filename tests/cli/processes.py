@@ -16,7 +16,7 @@ PATIENCE_S = 30.0
 REPOSITORY = Path(__file__).parents[2]
 
 WORKERS = '''
-import asyncio, os, sys
+import asyncio, os, sys, time
 
 async def count(orchestrator, total=3, name="x"):
     """Adds scores and prints the seq of each acknowledgement."""
@@ -43,6 +43,19 @@ async def stubborn(orchestrator):
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             pass
+
+async def deaf(orchestrator):
+    await orchestrator.add_score(1.0)
+    await stubborn(orchestrator)
+
+async def in_thread(orchestrator):
+    await orchestrator.add_score(1.0)
+    print("waiting", flush=True)
+    await asyncio.to_thread(time.sleep, 600)
+
+async def leaving(orchestrator):
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+    raise RuntimeError("always")
 
 async def failing(orchestrator):
     raise RuntimeError("always")

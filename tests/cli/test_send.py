@@ -132,3 +132,16 @@ def test_a_terminal_gets_a_progress_bar_with_log_lines_above_it(place):
     assert "sending" in shown
     assert "message.refused" in shown
     assert "5,000 messages stored" in shown
+
+
+def test_a_file_of_refused_lines_that_is_a_symlink_is_named(place):
+    (place / STORE).mkdir()
+    (place / STORE / "rejected.jsonl").symlink_to(place / "elsewhere")
+    (place / "in.jsonl").write_text("nothing\n")
+    process = run_penin(place, "send", "in.jsonl")
+    assert process.code == ExitCode.STORAGE_FAILED
+    path = str(place / STORE / "rejected.jsonl")
+    failed = process.event("ingress.failed", path=path)
+    assert failed["cause"] == "it is a symlink, which is not followed"
+    assert process.err[-1] == f"penin: {path}: it is a symlink, which is not followed"
+    assert not (place / "elsewhere").exists()

@@ -114,3 +114,23 @@ def test_a_stdin_that_never_ends_does_not_hold_the_end(place):
         process.event("ingress.opened")
         process.signal(signal.SIGTERM)
         assert process.end() == ExitCode.SUCCESS
+
+
+@pytest.mark.parametrize("worker", ["deaf", "in_thread"])
+def test_a_worker_that_never_ends_does_not_keep_the_process(place, worker):
+    options = ["--stop-grace-s", "0.2", "--cancel-grace-s", "0.2"]
+    with Penin(place, "run", f"workers:{worker}", *options) as process:
+        process.output(1)
+        process.signal(signal.SIGTERM)
+        assert process.end() == ExitCode.SUCCESS
+    assert process.event("worker.abandoned", worker=f"workers:{worker}")["level"] == "warning"
+    assert process.event("checkpoint.finished", reason="shutdown")
+    assert list(penin.load(place / STORE).score_history) == [1.0]
+
+
+def test_what_is_left_behind_does_not_change_the_exit_code(place):
+    options = ["--worker-failures-max", "1", "--cancel-grace-s", "0.2"]
+    with Penin(place, "run", "workers:leaving", *options) as process:
+        assert process.end() == ExitCode.WORKER_GAVE_UP
+    assert process.event("worker.abandoned", worker="workers:leaving")
+    assert process.said("penin: worker workers:leaving failed 1 times")

@@ -135,3 +135,14 @@ def test_a_lock_that_nobody_wrote_down_is_seen(tmp_path):
     finally:
         os.close(fd)
     assert lock_state(tmp_path).held is False
+
+
+def test_an_average_that_json_has_no_word_for_is_a_tagged_value(place):
+    with penin.open_sync(place / STORE) as orchestrator:
+        orchestrator.add_score(float("-inf"))
+    average = {"__type__": "float", "value": "-inf"}
+    assert status_of(place)["statistics"]["avg_score"] == average
+    with penin.open_sync(place / STORE) as orchestrator:
+        orchestrator.add_score(float("inf"))
+    average = {"__type__": "float", "value": "nan"}
+    assert status_of(place)["statistics"]["avg_score"] == average

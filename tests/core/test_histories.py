@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -163,4 +165,28 @@ def test_a_copy_of_a_history_is_the_readers_own(orchestrator: OmegaMetaOrchestra
     plain = deque(orchestrator.score_history)
     plain.append(4.0)
 
+    assert list(orchestrator.score_history) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda history: history.copy(),
+        copy.copy,
+        copy.deepcopy,
+        lambda history: history + deque(),
+        lambda history: history * 1,
+        lambda history: 1 * history,
+    ],
+)
+def test_a_copy_of_any_kind_is_a_plain_deque(
+    orchestrator: OmegaMetaOrchestrator, take: Callable[[Any], Any]
+) -> None:
+    orchestrator.extend_scores([1.0, 2.0])
+    mine = take(orchestrator.score_history)
+
+    assert type(mine) is deque
+    assert mine == deque([1.0, 2.0])
+    assert mine.maxlen == 1000
+    mine.append(3.0)
     assert list(orchestrator.score_history) == [1.0, 2.0]

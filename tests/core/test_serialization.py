@@ -163,3 +163,14 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [_numbers(item) for item in value]
     return "nan" if value != value else value  # noqa: PLR0124  # NaN is unequal to itself
+
+
+def test_the_live_knowledge_base_and_other_mappings_are_written_as_objects() -> None:
+    orchestrator = OmegaMetaOrchestrator()
+    artifact = NumericVectorArtifact([0.5], {"a": 1})
+    orchestrator.add_knowledge("k", artifact)
+    orchestrator.put_document("d", {"x": [1]})
+
+    assert through_json(orchestrator.knowledge_base) == {"k": artifact}
+    assert through_json(orchestrator.documents) == {"d": {"x": [1]}}
+    assert through_json(orchestrator.histories) == dict(orchestrator.histories)

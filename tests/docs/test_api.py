@@ -105,7 +105,10 @@ def test_the_limits_are_those_of_the_code():
         door.BULK_BYTES_MAX,
         door.BULK_BYTES_MAX // 8,
         door.MESSAGE_BYTES_MAX,
-        128,
+        door.TRANSACTION_TRANSITIONS_MAX,
+        door.ID_CHARACTERS_MAX,
+        door.NAME_BYTES_MAX,
+        door.HISTORY_MAXLEN_MAX,
         LINE_BYTES_MAX,
     ]
 

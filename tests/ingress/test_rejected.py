@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
+from anyio import CancelScope
+from anyio.lowlevel import checkpoint
 
 from penin.errors import StorageError, StorageFullError
 from penin.ingress.rejected import RejectedLines
@@ -60,3 +63,17 @@ async def test_a_line_that_cannot_be_kept_is_an_error_of_the_storage(tmp_path):
         async with rejected:
             with pytest.raises(StorageFullError):
                 await rejected.append(b"x")
+
+
+async def test_a_cancelled_scope_does_not_keep_the_file_from_being_synced(tmp_path, monkeypatch):
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with CancelScope() as scope:
+        async with RejectedLines(tmp_path) as rejected:
+            await rejected.append(b"before")
+            scope.cancel()
+            await rejected.append(b"x" * 100, ends_line=False)
+            await checkpoint()
+    assert scope.cancelled_caught
+    assert len(synced) == 1
+    assert (tmp_path / "rejected.jsonl").read_bytes() == b"before\n" + b"x" * 100 + b"\n"

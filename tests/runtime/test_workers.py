@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import sys
 
 import pytest
 
@@ -294,3 +295,42 @@ async def test_stopping_before_the_workers_have_begun_ends_them_too():
         closing = await pending(running.orchestrator.aclose())
         await within(closing)
     assert running.supervisor.phase == "stopped"
+
+
+# -- failures that are no Exception --------------------------------------------------------------
+
+
+async def test_a_cancellation_that_is_not_ours_is_a_failure():
+    tries = []
+
+    async def worker(orchestrator):
+        tries.append(0)
+        if len(tries) < 3:
+            inner = asyncio.ensure_future(asyncio.Event().wait())
+            inner.cancel()
+            await inner
+
+    async with supervised(workers=workers(worker), **QUICK) as running:
+        await within(running.task)
+    assert len(tries) == 3
+    assert running.supervisor.failure is None
+    failed = running.log.of("worker.failed")
+    assert [event["cause"] for event in failed] == ["CancelledError()"] * 2
+    assert len(running.log.of("worker.returned")) == 1
+
+
+async def test_a_worker_that_exits_has_failed_and_is_started_again():
+    tries = []
+
+    async def worker(orchestrator):
+        tries.append(0)
+        await orchestrator.add_score(1.0)
+        if len(tries) == 1:
+            sys.exit(5)
+
+    fs = GatedFileSystem()
+    async with supervised(fs, workers=workers(worker), **QUICK) as running:
+        await within(running.task)
+    assert running.log.of("worker.failed")[0]["cause"] == "SystemExit(5)"
+    assert state_on(fs).seq == 2
+    assert running.supervisor.failure is None

@@ -1,0 +1,224 @@
+"""The state of what stands in a snapshot file, and what a file may hold that no state can.
+
+A file of version 2 with the right digest is what a state wrote, and is trusted. One of version 1 is
+what somebody's Python wrote, and an edited one is what somebody typed: both are looked at whole.
+Raises RefusedValueError or RefusedTypeError with the place in the file.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from penin.core import values
+from penin.core.artifacts import DTYPE_NAMES, NumericVectorArtifact, typed_vector
+from penin.core.serialization import state_decoder
+from penin.core.state import HISTORY_MAXLEN_DEFAULT, SCORE_HISTORY, TASK_HISTORY, State
+from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
+
+_BOUND_MAX: Final = 2**31 - 1
+
+
+class Deque(msgspec.Struct):
+    """A history in a file of version 2."""
+
+    items: list[Any]
+    maxlen: int | None = None
+
+
+class Artifact(msgspec.Struct):
+    """An artifact in a file of version 2."""
+
+    vector: list[Any]
+    metadata: msgspec.Raw
+    dtype: str = "float64"
+
+
+class File(msgspec.Struct):
+    """A file of version 2."""
+
+    store: str | None
+    epoch: int | None
+    seq: int
+    at: str | None
+    schema_version: int
+    journal_hash: str | None
+    history_maxlen: int | None
+    knowledge_base: dict[str, Artifact]
+    task_history: Deque
+    score_history: Deque
+    histories: dict[str, Deque]
+    documents: dict[str, Any]
+    seqs: dict[str, dict[str, int]]
+
+
+# -- version 2 --------------------------------------------------------------------------------
+
+
+def state_of_file(file: File) -> State:
+    """The state in a file whose digest is right."""
+    state = State(file.history_maxlen)
+    state.seq = file.seq
+    seqs = file.seqs
+    for key, entry in file.knowledge_base.items():
+        dtype = DTYPE_NAMES[entry.dtype]
+        data = np.array(entry.vector, dtype).tobytes()
+        metadata = msgspec.json.format(bytes(entry.metadata), indent=-1)
+        artifact = NumericVectorArtifact.from_parts(dtype, data, metadata)
+        state.knowledge_base.put(key, artifact, seqs["knowledge_base"].get(key, 0))
+    seed = {TASK_HISTORY: file.task_history, SCORE_HISTORY: file.score_history}
+    for name, history in (seed | file.histories).items():
+        items = [values.from_wire(item) for item in history.items]
+        state.set_history(name, items, history.maxlen)
+    state.documents = {name: values.from_wire(item) for name, item in file.documents.items()}
+    state.history_seqs = seqs["histories"]
+    state.document_seqs = seqs["documents"]
+    return state
+
+
+def state_of_edited(file: File) -> State:
+    """The same of a file that somebody edited, after a look at all of it."""
+    if file.seq < 0:
+        raise RefusedValueError("seq", "below 0")
+    _check_bound(file.history_maxlen, "history_maxlen")
+    state = State(file.history_maxlen)
+    state.seq = file.seq
+    key_seqs = _checked_seqs(file, "knowledge_base")
+    for key, entry in file.knowledge_base.items():
+        _check_name(key, "knowledge_base")
+        with _place(f"knowledge_base.{key}"):
+            state.knowledge_base.put(key, _checked_artifact(entry), key_seqs.get(key, 0))
+    seed = {TASK_HISTORY: file.task_history, SCORE_HISTORY: file.score_history}
+    for name, history in seed.items():
+        _put_checked_history(state, name, history, name)
+    for name, history in file.histories.items():
+        _check_name(name, "histories")
+        if name in seed:
+            raise RefusedValueError(f"histories.{name}", "it has a place of its own")
+        _put_checked_history(state, name, history, f"histories.{name}")
+    for name, item in file.documents.items():
+        _check_name(name, "documents")
+        state.documents[name] = _checked_value(item, f"documents.{name}")
+    # What was edited away has no seq any more.
+    histories, documents = _checked_seqs(file, "histories"), _checked_seqs(file, "documents")
+    state.history_seqs = {key: seq for key, seq in histories.items() if key in state.histories}
+    state.document_seqs = {key: seq for key, seq in documents.items() if key in state.documents}
+    return state
+
+
+@contextmanager
+def _place(place: str) -> Iterator[None]:
+    try:
+        yield
+    except RefusedError as error:
+        raise RefusedValueError(place, str(error)) from error
+
+
+def _checked_seqs(file: File, group: str) -> dict[str, int]:
+    if group not in file.seqs:
+        raise RefusedValueError(f"seqs.{group}", "missing")
+    for name, seq in file.seqs[group].items():
+        if not 0 <= seq <= file.seq:
+            raise RefusedValueError(f"seqs.{group}.{name}", "not between 0 and the file's seq")
+    return file.seqs[group]
+
+
+def _checked_artifact(entry: Artifact) -> NumericVectorArtifact:
+    array = typed_vector(entry.vector, entry.dtype, "vector")
+    if type(_checked_value(msgspec.json.decode(entry.metadata), "metadata")) is not dict:
+        raise RefusedTypeError("metadata", "not a JSON object")
+    metadata = msgspec.json.format(bytes(entry.metadata), indent=-1)
+    return NumericVectorArtifact.from_parts(array.dtype.str, array.tobytes(), metadata)
+
+
+def _put_checked_history(state: State, name: str, history: Deque, place: str) -> None:
+    _check_bound(history.maxlen, f"{place}.maxlen")
+    items = []
+    for index, item in enumerate(history.items):
+        value = _checked_value(item, f"{place}[{index}]")
+        if name == TASK_HISTORY and type(value) is not dict:
+            raise RefusedTypeError(f"{place}[{index}]", "not a JSON object")
+        if name == SCORE_HISTORY:
+            _check_score(value, f"{place}[{index}]", (float, int))
+        items.append(value)
+    state.set_history(name, items, history.maxlen)
+
+
+def _checked_value(plain: Any, place: str) -> Any:
+    with _place(place):
+        value = values.from_wire(plain)
+    values.to_wire(value, place, escape=True)
+    return value
+
+
+def _check_name(name: str, place: str) -> None:
+    if not name:
+        raise RefusedValueError(place, "an empty name")
+
+
+def _check_bound(maxlen: int | None, place: str) -> None:
+    if maxlen is not None and not 0 <= maxlen <= _BOUND_MAX:
+        raise RefusedValueError(place, f"not between 0 and {_BOUND_MAX}")
+
+
+def _check_score(score: Any, place: str, kinds: tuple[type, ...]) -> None:
+    if type(score) not in kinds:
+        raise RefusedTypeError(place, "not a number")
+    try:
+        float(score)
+    except OverflowError as error:
+        raise RefusedValueError(place, "larger than a float can be") from error
+
+
+# -- version 1 --------------------------------------------------------------------------------
+
+
+def state_of_version_1(content: Mapping[str, Any]) -> State:
+    """The state in the three keys of the original format, revived by `state_decoder`."""
+    knowledge = content["knowledge_base"]
+    if not isinstance(knowledge, dict):
+        raise RefusedTypeError("knowledge_base", "not a JSON object")
+    histories: dict[str, deque[Any]] = {}
+    for name in (TASK_HISTORY, SCORE_HISTORY):
+        history = content[name]
+        if not isinstance(history, (deque, list)):
+            raise RefusedTypeError(name, "neither a deque nor a list")
+        histories[name] = history if isinstance(history, deque) else deque(history)
+    bounds = {history.maxlen for history in histories.values()}
+    state = State(bounds.pop() if len(bounds) == 1 else HISTORY_MAXLEN_DEFAULT)
+    for key, artifact in knowledge.items():
+        values.to_wire(key, "knowledge_base", escape=True)
+        if not isinstance(artifact, NumericVectorArtifact):
+            raise RefusedTypeError(f"knowledge_base.{key}", "not a NumericVectorArtifact")
+        state.knowledge_base.put(key, artifact, 0)
+    for name, history in histories.items():
+        for index, item in enumerate(history):
+            # What could be read and never be written again is refused now.
+            values.to_wire(item, f"{name}[{index}]", escape=True)
+            if name == SCORE_HISTORY:
+                _check_score(item, f"{name}[{index}]", (float, int, bool))
+        state.set_history(name, history, history.maxlen)
+    return state
+
+
+def revive_with_place(plain: Any, place: str = "") -> Any:
+    """What `state_decoder` as a hook makes; the place of what it refuses is in the error."""
+    if isinstance(plain, list):
+        return [revive_with_place(item, f"{place}[{index}]") for index, item in enumerate(plain)]
+    if not isinstance(plain, dict):
+        return plain
+    revived = {
+        name: revive_with_place(item, f"{place}.{name}" if place else name)
+        for name, item in plain.items()
+    }
+    try:
+        return state_decoder(revived)
+    except RefusedError as error:
+        raise RefusedValueError(place, str(error)) from error
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise RefusedValueError(place, values.shown(error)) from error
