@@ -157,6 +157,9 @@ class Checkpointer:
         begun_s = loop.time()
         try:
             async with self._actor.between_commits:
+                if self._actor.failure is not None:
+                    # It came with the commit that was waited for, which may be applied in part.
+                    raise self._actor.failure
                 view = self._actor.state.view()
                 seq = view.seq
                 envelope = self._envelope()

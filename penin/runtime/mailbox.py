@@ -67,20 +67,9 @@ class Mailbox:
         """
         if self._refusal is not None:
             raise self._refusal
-        # `is_full` and `_append`, written out: this is the way of every message.
-        letters = self._letters
-        if (
-            self._waiting
-            or len(letters) + self._reserved >= self._messages_max
-            or self._bytes >= self._bytes_max
-        ):
+        if self._waiting or self.is_full:
             raise MailboxFullError(self._messages_max)
-        answer: asyncio.Future[Ack] = asyncio.Future(loop=self._loop)
-        letters.append(Letter(message, answer, context))
-        self._bytes += len(message.raw)
-        if self._taker is not None:
-            self._wake_taker()
-        return answer
+        return self._append(message, context)
 
     async def put_waiting(self, message: Message, context: Context | None) -> Ack:
         """Wait for room, in the order of asking, queue a message, and wait for its answer.
@@ -106,7 +95,8 @@ class Mailbox:
         return await self._append(message, context)
 
     def _append(self, message: Message, context: Context | None) -> asyncio.Future[Ack]:
-        answer: asyncio.Future[Ack] = self._loop.create_future()
+        # Not `loop.create_future()`, a call more for the same class: this is every message's way.
+        answer: asyncio.Future[Ack] = asyncio.Future(loop=self._loop)
         self._letters.append(Letter(message, answer, context))
         self._bytes += len(message.raw)
         if self._taker is not None:

@@ -360,6 +360,7 @@ class Supervisor:
             self._loop.call_soon_threadsafe(function, *args)
 
     def _sleep_unless_stopping(self, seconds: float) -> None:
+        """What waiting for the lock sleeps with, here on the journal's thread; a stop ends it."""
         if self.stopping.is_set():
             raise RecoveryAbandonedError
         if not self._is_waiting:

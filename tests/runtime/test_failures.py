@@ -268,6 +268,27 @@ async def test_a_journal_that_fails_while_a_checkpoint_ends_has_nothing_deleted(
         assert set(fs.names(STORE / "checkpoints")) >= kept
 
 
+async def test_a_checkpoint_that_waited_for_the_commit_that_failed_takes_no_view():
+    fs = GatedFileSystem()
+    async with supervised(fs) as running:
+        orchestrator = running.orchestrator
+        await orchestrator.add_score(1.0)
+        append = fs.hold("sync_file")
+        sender = await pending(orchestrator.add_score(2.0))
+        await until(append.reached)
+        checkpoint = await pending(orchestrator.checkpoint())
+        journal = fs.names(STORE / "journal")
+        fs.inner.fail("sync_file", errno.EIO)
+        append.open()
+        with pytest.raises(JournalFailedError):
+            await within(sender)
+        with pytest.raises(JournalFailedError):
+            await within(checkpoint)
+        await within(running.task)
+        assert fs.names(STORE / "journal") == journal
+        assert not fs.exists(STORE / "state.json")
+
+
 async def test_a_sync_that_fails_between_messages_is_logged_as_the_failure_of_the_journal():
     fs = GatedFileSystem()
     async with supervised(fs, fsync="everysec") as running:
