@@ -44,6 +44,7 @@ types: $(STAMP) ## mypy: strict for the package and the examples
 
 bench: $(STAMP) ## measure, against what others do on this machine
 	$(PY) -m tests.benchmarks
+	$(PY) -m tests.benchmarks.sizes --plots build/benchmarks --json build/benchmarks/sizes.json
 
 # Pins that still fit are kept; `make lock UPGRADE=1` takes the newest of everything.
 # One version of a package for all Pythons and platforms: what is tested is what is installed.

@@ -7,6 +7,7 @@ Whatever was acknowledged survives `kill -9`. See `README.md` and `docs/`.
 """
 
 from penin.core import NumericVectorArtifact, OmegaMetaOrchestrator, StateEncoder, state_decoder
+from penin.core.nearest import Neighbour
 from penin.core.transitions import Ack
 from penin.errors import PeninError
 from penin.runtime.blocking import BlockingOrchestrator, open_sync
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncOrchestrator",
     "BlockingOrchestrator",
     "EmbeddedOrchestrator",
+    "Neighbour",
     "NumericVectorArtifact",
     "OmegaMetaOrchestrator",
     "PeninError",

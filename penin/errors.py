@@ -36,6 +36,20 @@ class RefusedTypeError(RefusedError, TypeError):
     """A type that has no place there: a set in a task, a string as a score."""
 
 
+class TableError(PeninError):
+    """A file of rows that is not taken, or only up to somewhere.
+
+    `path` is the file, `place` where in it ("row 17", "line 18", the name of an array; None for
+    the whole file), `reason` says why.
+    """
+
+    def __init__(self, path: Path | str, place: str | None, reason: str) -> None:
+        super().__init__(f"{path}: {reason}" if place is None else f"{path}: {place}: {reason}")
+        self.path = Path(path)
+        self.place = place
+        self.reason = reason
+
+
 # -- the mailbox and the phases ---------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from penin.errors import RefusedTypeError, RefusedValueError
 
 Fsync = Literal["always", "everysec"]
+Format = Literal["json", "safetensors"]
 
 BATCH_BYTES_LIMIT: Final = 32 * 2**20
 """So that a batch fits a frame of the journal, which has 64 MiB."""
@@ -33,6 +34,8 @@ class Settings:
         (1000 in a new store).
     fsync: when a message is acknowledged: `always` after fdatasync returned, `everysec` once it
         is written to the kernel, with a sync every second.
+    format: of the snapshots, `json` or `safetensors`; None takes that of the store (json for a new
+        one). It is fixed when a store is made; asking for another one is a FormatError.
     mailbox_messages_max, mailbox_bytes_max: the mailbox is full at either.
     batch_messages_max, batch_bytes_max: a commit takes no further message at either.
     checkpoint_interval_s: the time between checkpoints; one is skipped when nothing changed.
@@ -48,12 +51,13 @@ class Settings:
 
     history_maxlen: int | None = None
     fsync: Fsync = "always"
+    format: Format | None = None
     mailbox_messages_max: int = 10_000
     mailbox_bytes_max: int = 64 * 2**20
     batch_messages_max: int = 1024
     batch_bytes_max: int = 2**20
     checkpoint_interval_s: float = 60.0
-    checkpoint_transitions_max: int = 100_000
+    checkpoint_transitions_max: int = 500_000
     stop_grace_s: float = 10.0
     cancel_grace_s: float = 5.0
     lock_wait_s: float = 1.0
@@ -65,8 +69,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.fsync not in ("always", "everysec"):
             raise RefusedValueError("fsync", f"{_shown(self.fsync)} is neither always nor everysec")
+        if self.format not in (None, "json", "safetensors"):
+            reason = f"{_shown(self.format)} is neither json nor safetensors"
+            raise RefusedValueError("format", reason)
         for field in fields(self):
-            if field.name != "fsync":
+            if field.name not in {"fsync", "format"}:
                 self._check_number(field.name, getattr(self, field.name))
 
     def _check_number(self, name: str, number: Any) -> None:

@@ -14,6 +14,8 @@ from penin.cli import help  # noqa: A004  # the texts of --help
 from penin.cli.convert import convert
 from penin.cli.ending import told
 from penin.cli.exits import ExitCode
+from penin.cli.export import export
+from penin.cli.import_ import import_
 from penin.cli.run import run
 from penin.cli.send import send
 from penin.cli.status import status
@@ -35,8 +37,10 @@ app.command(help=help.RUN, context_settings=_HELP_OPTION)(run)
 app.command(help=help.SEND, context_settings=_HELP_OPTION)(send)
 app.command(help=help.STATUS, context_settings=_HELP_OPTION)(status)
 app.command(help=help.CONVERT, context_settings=_HELP_OPTION)(convert)
+app.command(name="import", help=help.IMPORT, context_settings=_HELP_OPTION)(import_)
+app.command(help=help.EXPORT, context_settings=_HELP_OPTION)(export)
 
-COMMANDS: Final = ("run", "send", "status", "convert")
+COMMANDS: Final = ("run", "send", "status", "convert", "import", "export")
 _OWN_OPTIONS: Final = ("--help", "-h", "--version")
 
 

@@ -12,9 +12,13 @@ from penin.cli.options import option, store_directory
 from penin.cli.terminal import counted, say
 from penin.errors import UsageError
 from penin.runtime.convert import convert as convert_file
+from penin.settings import Format
 
 FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A snapshot: state.json, a checkpoint, an original.")
+    Path,
+    typer.Argument(
+        metavar="FILE", help="A snapshot (state.json, a checkpoint, an original), or a store."
+    ),
 ]
 Target = Annotated[str, option("to", "The directory of the new store.", metavar="DIR")]
 
@@ -26,11 +30,14 @@ def convert(
     accept_edited: Annotated[
         bool, option("accept_edited", "Read the file although its digest is wrong.")
     ] = False,
+    format: Annotated[  # noqa: A002  # the word of the settings
+        Format, option("format", "Of the snapshots of the new store.")
+    ] = "json",
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(to)
     try:
-        made = convert_file(file, directory, accept_edited=accept_edited)
+        made = convert_file(file, directory, accept_edited=accept_edited, format=format)
     except FileNotFoundError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
     artifacts = counted(made.knowledge_base_size, "artifact")

@@ -14,6 +14,7 @@ from penin.errors import (
     PeninError,
     RefusedError,
     StorageError,
+    TableError,
     UsageError,
     WorkerGaveUpError,
 )
@@ -41,7 +42,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.USAGE: "a mistake in the command line, an environment variable or a worker's name",
     ExitCode.WORKER_GAVE_UP: "a worker failed too often; everything was saved",
     ExitCode.REFUSED_INPUT: "some lines of the input were refused, or it could not be read to its "
-    "end; everything else is stored",
+    "end; everything else is stored (import: the rows before it)",
     ExitCode.STORAGE_FAILED: "the store could not be written or read (disk full, I/O error); what "
     "was acknowledged is stored",
     ExitCode.CHECKPOINT_FAILED: "only the last checkpoint failed; the journal has everything",
@@ -55,7 +56,7 @@ NOT_WORTH_A_RESTART: Final = (ExitCode.USAGE, ExitCode.REFUSED_INPUT, ExitCode.C
 among them, because the other process may be about to end (a hand-over)."""
 
 SIGNALS_MEANING: Final = (
-    "ended by signal n: send by its first, with what was acknowledged stored; "
+    "ended by signal n: send and import by its first, with what was acknowledged stored; "
     "run by a second one, without a last checkpoint"
 )
 
@@ -68,6 +69,7 @@ def exit_code_of(error: BaseException) -> ExitCode | None:
         (LockedError, ExitCode.LOCKED),
         ((CorruptionError, FormatError), ExitCode.CORRUPT),
         (StorageError, ExitCode.STORAGE_FAILED),
+        (TableError, ExitCode.REFUSED_INPUT),
         ((UsageError, RefusedError), ExitCode.USAGE),
         ((PeninError, OSError), ExitCode.STORAGE_FAILED),
     )

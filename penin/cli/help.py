@@ -80,15 +80,62 @@ another system than Linux, "held" is null.
 """
 
 CONVERT: Final = """\
-Make a new store of a snapshot file, and leave the file as it is.
+Make a new store of a snapshot file or of another store, which is left as it is.
 
-FILE is a snapshot of any version: the state.json or a checkpoint of a store, a file of save_state,
-or a file of the original format. The new store has an id of its own, goes on from the seq of the
-snapshot, and names in "forked_from" what it came from. What a journal holds after the snapshot is
-not taken. A file whose digest does not match is refused, unless --accept-edited says that you have
-edited it yourself.
+FILE is the directory of a store, or a snapshot of any version: the state.json, state.safetensors
+or a checkpoint of a store, a file of save_state, or a file of the original format. The new store
+has an id of its own, snapshots of --format, goes on from the seq of what it came from, and names
+that in "forked_from". Of a store, also one that is in use, all is taken; of a snapshot, not what a
+journal holds after it. A file whose digest does not match is refused, unless
+--accept-edited says that you have edited it yourself.
 
 \b
   penin convert old/state.json --to memory
+  penin convert memory --to faster --format safetensors
   penin convert edited.json --accept-edited --to mended
+"""
+
+IMPORT: Final = f"""\
+Put the rows of a file into the knowledge base of a store.
+
+Before anything is sent, shapes, the number of keys, and keys that stand twice are checked. The rows
+go in blocks, and after each of them the store keeps how far it came: interrupted by a signal or a
+crash and started again on the same files, it goes on from there. --restart begins anew. A row that
+is refused ends it: the rows before it are stored, the file and the row are named, and the exit code
+is {int(ExitCode.REFUSED_INPUT)}. Rows that are sent again are the same under the same keys. The
+store must not be open elsewhere.
+
+\b
+  penin import vectors.npy --keys keys.txt --metadata metadata.jsonl
+  penin import vectors.parquet --dir memory
+
+The formats, told by the suffix:
+
+\b
+  .npy          a matrix (rows, n); keys in the file of --keys
+  .npz          arrays "vectors" (rows, n), "keys" and "metadata" of str (rows,)
+  .safetensors  tensors "vectors" (rows, n), "keys" (U8, UTF-8 behind one
+                another) and "keys_ends" (I64, where each ends), "metadata"
+                and "metadata_ends"
+  .jsonl        a row a line: {{"key": "a", "vector": [0.5, 1.5],
+                "dtype": "float32", "metadata": {{"run": 7}}}}
+  .parquet      columns "key", "vector" (a list), "metadata" (a string or a
+                struct); needs the extra penin[parquet]
+
+Metadata can always be left out. With .npz and .safetensors, --keys and --metadata go before what is
+in the file. Rows are counted from 0, lines from 1.
+"""
+
+EXPORT: Final = """\
+Write the knowledge base of a store to a file that "penin import" reads.
+
+It takes no lock and changes nothing in the store, also while a worker runs. The file is written
+whole or not at all; one that is there is replaced only with --overwrite. The formats are those of
+"penin import". All but .jsonl hold one matrix, so where there are vectors of several dtypes or
+dimensions, --dtype and --dimension choose.
+
+\b
+  penin export vectors.npz
+  penin export vectors.npy --keys keys.txt --metadata metadata.jsonl
+  penin export all.jsonl --dir memory --overwrite
 """

@@ -21,6 +21,8 @@ SETTINGS_HELP: Final[dict[str, str]] = {
     "history_maxlen": "Bound of every history; without it the stored one (1000 in a new store).",
     "fsync": "A message is acknowledged when it is on the disk (always), or when it is written "
     "to the kernel, with a sync every second (everysec).",
+    "format": "Of the snapshots: json, which people can read, or safetensors, which is faster from "
+    "some 10,000 vectors on. Fixed when the store is made; json without it.",
     "mailbox_messages_max": "The mailbox is full at so many messages.",
     "mailbox_bytes_max": "The mailbox is full at so many bytes.",
     "batch_messages_max": "A commit takes so many messages at most.",

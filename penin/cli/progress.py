@@ -1,4 +1,4 @@
-"""The progress bar of `penin send`: drawn by a thread of its own, from numbers that it looks at.
+"""The progress bar of a command: drawn by a thread of its own, from numbers that it looks at.
 
 So the event loop never draws, and a terminal that is slow or halted (Ctrl-S) slows nothing down.
 """
@@ -11,42 +11,54 @@ from collections.abc import Callable
 from typing import Any, Final, Self, TextIO, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 INTERVAL_S: Final = 0.1
 PATIENCE_S: Final = 1.0
 
-Reading = tuple[int, int, int]
-"""What a bar shows: bytes read, messages stored, lines refused."""
+Reading = tuple[int, int | None, str]
+"""What a bar shows: how much is done, of how much (None where that is not known), and a text."""
 
 
 class ProgressBar:
-    """A bar on a terminal, while the `with` block runs.
+    """A bar on a terminal, while the `with` block runs: how far, how fast, and how long still.
 
-    `bytes_total` is None where it is not known how much will come. `stream` is a text stream for
-    log lines, which appear above the bar.
+    `description` says what is done and `unit` what is counted. `read` is called on a thread.
+    `stream` is a text stream for log lines, which appear above the bar.
     """
 
     def __init__(
         self,
         terminal: TextIO,
-        bytes_total: int | None,
+        description: str,
+        unit: str,
         read: Callable[[], Reading],
     ) -> None:
         console = Console(file=terminal)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[stored]:,} stored, {task.fields[refused]:,} refused"),
+            TextColumn("{task.fields[text]}"),
+            _Rate(unit),
             TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
             console=console,
             auto_refresh=False,
             redirect_stdout=False,
             redirect_stderr=False,
             transient=True,
         )
-        self._bar = self._progress.add_task("sending", total=bytes_total, stored=0, refused=0)
+        self._bar = self._progress.add_task(description, total=None, text="")
         self._read = read
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._draw, name="penin-progress", daemon=True)
@@ -67,10 +79,20 @@ class ProgressBar:
             self._update()
 
     def _update(self) -> None:
-        bytes_read, stored, refused = self._read()
-        self._progress.update(
-            self._bar, completed=bytes_read, stored=stored, refused=refused, refresh=True
-        )
+        done, total, text = self._read()
+        self._progress.update(self._bar, completed=done, total=total, text=text, refresh=True)
+
+
+class _Rate(ProgressColumn):
+    """How much is done in a second, over the last half minute."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} {self._unit}/s")
 
 
 class _AboveTheBar(io.TextIOBase):

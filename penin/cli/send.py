@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from pathlib import Path
-from typing import IO, Annotated, Any, Final
+from typing import Annotated, Final
 
 import anyio
 import typer
@@ -20,7 +19,7 @@ from penin.cli.options import (
     store_directory,
     with_settings,
 )
-from penin.cli.terminal import PATIENCE_S, counted, say
+from penin.cli.terminal import PATIENCE_S, counted, progress_bar, say
 from penin.errors import UsageError
 from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
@@ -56,14 +55,9 @@ def send(
     directory = store_directory(dir)
     inputs = [Input(None if name == STDIN_NAME else name) for name in files or [STDIN_NAME]]
     bytes_total = _total(inputs)
-    task = _Sending(inputs, directory, settings)
+    task = _Sending(inputs, bytes_total, directory, settings)
     with contextlib.ExitStack() as stack:
-        stream: IO[Any] = sys.stderr
-        if _is_terminal(sys.stderr):
-            from penin.cli.progress import ProgressBar
-
-            bar = stack.enter_context(ProgressBar(sys.stderr, bytes_total, task.reading))
-            stream = bar.stream
+        stream = stack.enter_context(progress_bar("sending", "bytes", task.reading))
         logs = configure(format=log_format, level=log_level, stream=stream)
         stack.callback(logs.close, PATIENCE_S)
         task.prepare(logs)
@@ -74,8 +68,11 @@ def send(
 class _Sending:
     """One run of `send`: what it reads, how far it is, and how it ended."""
 
-    def __init__(self, inputs: list[Input], directory: Path, settings: Settings) -> None:
+    def __init__(
+        self, inputs: list[Input], bytes_total: int | None, directory: Path, settings: Settings
+    ) -> None:
         self._inputs = inputs
+        self._bytes_total = bytes_total
         self._directory = directory
         self._settings = settings
         self._rejected = RejectedLines(directory)
@@ -87,10 +84,11 @@ class _Sending:
         self._logs = logs
         self._source = LineSource(self._inputs, self._rejected, logs, waits_for_room=False)
 
-    def reading(self) -> tuple[int, int, int]:
+    def reading(self) -> tuple[int, int | None, str]:
         """How far it is, for the bar; called from its thread."""
         counts = self._source.counts
-        return counts.bytes_read, counts.taken, counts.refused
+        text = f"{counts.taken:,} stored, {counts.refused:,} refused"
+        return counts.bytes_read, self._bytes_total, text
 
     async def run(self) -> None:
         """Open the store and send everything; how it ended is told by `finish`."""
@@ -141,10 +139,3 @@ def _total(inputs: list[Input]) -> int | None:
             raise UsageError(f"{given}: {error.strerror or error}") from error
         total = None if size is None or total is None else total + size
     return total
-
-
-def _is_terminal(stream: IO[str] | None) -> bool:
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # closed
-        return False

@@ -8,9 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from penin.cli.locks import LockState, lock_state
+from penin.core.formats import decode_state
 from penin.core.reader import StateReader
-from penin.core.snapshots import FORMAT, Envelope, decode_snapshot
+from penin.core.snapshots import FORMAT, Envelope
 from penin.core.state import State
+from penin.core.tensors import TENSORS_FORMAT, TENSORS_VERSION
 from penin.errors import JournalGapError, UsageError
 from penin.ingress.rejected import REJECTED_NAME
 from penin.runtime.recovery import apply_commit
@@ -18,7 +20,7 @@ from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION
 from penin.storage.filesystem import OsFileSystem
 from penin.storage.reader import JournalReader
-from penin.storage.snapshots import FileSnapshotStore
+from penin.storage.snapshots import TENSORS_SUFFIX, FileSnapshotStore
 
 READ_TRIES_MAX: Final = 10
 """How often it starts anew because a checkpoint took files from under it."""
@@ -86,17 +88,22 @@ def _read_once(directory: Path) -> StoreStatus:
     fs = OsFileSystem()
     snapshots = FileSnapshotStore(fs, directory)
     journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
-    data = snapshots.latest()
-    if data is None and journal.is_empty():
+    latest = snapshots.latest()
+    if latest is None and journal.is_empty():
         raise UsageError(f"there is no store in {directory}")
     state, envelope, checkpoint = State(), Envelope(), None
-    if data is not None:
-        state, envelope = decode_snapshot(data, snapshots.path)
+    if latest is not None:
+        with latest as blocks:
+            state, envelope = decode_state(blocks, snapshots.path, snapshots.suffix)
+            size_bytes = blocks.size_bytes
         kept = len(snapshots.checkpoints())
-        form = f"{FORMAT} {envelope.version}" if envelope.version > 1 else "original"
-        checkpoint = Checkpoint(state.seq, envelope.at, len(data), kept, form)
+        if snapshots.suffix == TENSORS_SUFFIX:
+            form = f"{TENSORS_FORMAT} {TENSORS_VERSION}"
+        else:
+            form = f"{FORMAT} {envelope.version}" if envelope.version > 1 else "original"
+        checkpoint = Checkpoint(state.seq, envelope.at, size_bytes, kept, form)
     at, epoch, store, tail_bytes = envelope.at, envelope.epoch, envelope.store, 0
-    if data is None or envelope.store is not None:
+    if latest is None or envelope.store is not None:
         for commit in journal.read(state.seq, envelope.journal_hash):
             apply_commit(state, commit, directory)
             at = commit.at

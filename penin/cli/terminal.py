@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from penin.logs import LogBuffer
 from penin.logs.streams import sink_of
+
+if TYPE_CHECKING:
+    from penin.cli.progress import Reading
 
 PATIENCE_S: Final = 1.0
 
@@ -18,11 +22,39 @@ def say(sentence: str) -> None:
 
     What is not printable is escaped: names that come from outside must not move a cursor.
     """
-    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in sentence)
+    shown = printable(sentence)
     # A stalled pipe would keep the process from ending: the log's buffer has a thread for that.
     buffer: LogBuffer[bytes] = LogBuffer(sink_of(sys.stderr), lambda _count: b"", linger_s=0)
     buffer.put(f"penin: {shown}\n".encode("utf-8", "backslashreplace"))
     buffer.close(PATIENCE_S)
+
+
+def printable(text: str) -> str:
+    """The same text with everything escaped that is not printable, but for line feeds."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether a person sees what is written there."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+@contextlib.contextmanager
+def progress_bar(description: str, unit: str, read: Callable[[], Reading]) -> Iterator[IO[Any]]:
+    """A `ProgressBar` while the block runs, where stderr is a terminal; nothing elsewhere.
+
+    Gives the stream for what is said meanwhile.
+    """
+    if not is_terminal(sys.stderr):
+        yield sys.stderr
+        return
+    from penin.cli.progress import ProgressBar
+
+    with ProgressBar(sys.stderr, description, unit, read) as bar:
+        yield bar.stream
 
 
 def print_out(text: str) -> None:

@@ -18,6 +18,7 @@ from penin.errors import RefusedTypeError, RefusedValueError
 
 TYPE_NAME: Final = "NumericVectorArtifact"
 FLOAT64: Final = "<f8"
+FLOAT32: Final = "<f4"
 INT64: Final = "<i8"
 DTYPES: Final = frozenset(
     {"<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1"},
@@ -26,6 +27,7 @@ DTYPES: Final = frozenset(
 VECTOR_BYTES_MAX: Final = 4 * 2**20
 """How long one vector may be: 4 MiB, which is 524,288 float64."""
 _NO_METADATA: Final = b"{}"
+_DTYPE_TEXTS: Final = {np.dtype(text): text for text in DTYPES}
 
 DTYPE_NAMES: Final = {np.dtype(text).name: text for text in DTYPES}
 """The same by name (`float32`), which is how they are written in JSON for people."""
@@ -51,16 +53,24 @@ class NumericVectorArtifact:
         vector: Sequence[float] | NDArray[Any],
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        array = vector_array(vector, "vector")
-        self._dtype: str = array.dtype.str
-        self._data: bytes = array.tobytes()
+        dtype = _sound_dtype(vector) if type(vector) is np.ndarray else None
+        if dtype is None:
+            vector = vector_array(vector, "vector")
+            dtype = vector.dtype.str
+        self._dtype: str = dtype
+        self._data: bytes | memoryview = vector.tobytes()  # type: ignore[union-attr]  # an array by now
         self._metadata: bytes = (
             _NO_METADATA if metadata is None else encode_metadata(metadata, "metadata")
         )
 
     @classmethod
-    def from_parts(cls, dtype: str, data: bytes, metadata: bytes) -> NumericVectorArtifact:
-        """The artifact of valid parts: a dtype of DTYPES, the numbers' bytes, metadata as JSON."""
+    def from_parts(
+        cls, dtype: str, data: bytes | memoryview, metadata: bytes
+    ) -> NumericVectorArtifact:
+        """The artifact of valid parts: a dtype of DTYPES, the numbers' bytes, metadata as JSON.
+
+        `data` may be a read-only view of memory that never changes; the artifact keeps it alive.
+        """
         artifact = cls.__new__(cls)
         artifact._dtype = dtype  # noqa: SLF001  # another way of constructing one
         artifact._data = data  # noqa: SLF001
@@ -92,7 +102,11 @@ class NumericVectorArtifact:
     @property
     def parts(self) -> tuple[str, bytes, bytes]:
         """What `from_parts` takes: dtype, the numbers' bytes, the metadata as JSON."""
-        return self._dtype, self._data, self._metadata
+        return self._dtype, bytes(self._data), self._metadata
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of another process has numbers of its own: a view cannot be sent.
+        return NumericVectorArtifact.from_parts, self.parts
 
     def to_dict(self) -> dict[str, Any]:
         """The tagged dictionary of the original format, with `dtype` where it is not float64."""
@@ -141,8 +155,8 @@ class NumericVectorArtifact:
 
 def encode_metadata(metadata: object, field: str) -> bytes:
     """Metadata as JSON; raises RefusedTypeError where it is not a mapping."""
-    raw, copy = values.take_value(metadata, field)
-    if type(copy) is not dict:
+    raw = values.take_value(metadata, field)
+    if type(metadata) is not dict and not values.is_object(raw):
         raise RefusedTypeError(field, f"{type(metadata).__name__} is not a JSON object")
     return raw
 
@@ -160,6 +174,19 @@ def typed_vector(vector: object, dtype: object, field: str) -> NDArray[Any]:
     return check_numbers(_array_of_list(vector, field, DTYPE_NAMES[dtype]), field)
 
 
+def _sound_dtype(array: NDArray[Any]) -> str | None:
+    """The dtype of an array that is a vector as it is; None for one that needs a closer look."""
+    dtype = _DTYPE_TEXTS.get(array.dtype)
+    if dtype is None or array.ndim != 1 or not 0 < array.nbytes <= VECTOR_BYTES_MAX:
+        return None
+    return dtype if dtype[1] != "f" or _is_finite(array) else None
+
+
+def _is_finite(array: NDArray[Any]) -> bool:
+    """Whether all are: as bytes, since `.all()` takes twice as long for some hundred numbers."""
+    return 0 not in np.isfinite(array).tobytes()
+
+
 def vector_array(vector: object, field: str) -> NDArray[Any]:
     """A checked array of shape (n,) with a dtype of DTYPES; shares memory where it can."""
     array = vector if isinstance(vector, np.ndarray) else _array_of_list(vector, field)
@@ -175,8 +202,7 @@ def check_numbers(array: NDArray[Any], field: str) -> NDArray[Any]:
         array = _little_endian(array, field)
     if array.size == 0:
         raise RefusedValueError(field, "empty; a vector has at least one element")
-    # As bytes, because `.all()` takes twice as long for a vector of some hundred numbers.
-    if array.dtype.kind == "f" and b"\0" in np.isfinite(array).tobytes():
+    if array.dtype.kind == "f" and not _is_finite(array):
         index = tuple(int(axis) for axis in np.argwhere(~np.isfinite(array))[0])
         place = "".join(f"[{axis}]" for axis in index)
         raise RefusedValueError(f"{field}{place}", f"{array[index]} is not finite")
@@ -202,8 +228,14 @@ def _array_of_list(vector: object, field: str, target: str | None = None) -> NDA
     if not isinstance(vector, (list, tuple)):
         raise RefusedTypeError(field, f"{type(vector).__name__} is not a list of numbers")
     kinds = set(map(type, vector))
-    if kinds == {float} and target in {None, FLOAT64}:
-        return np.array(vector, FLOAT64)
+    if kinds == {float} and target in {None, FLOAT64, FLOAT32}:
+        wide = np.array(vector, FLOAT64)
+        if target != FLOAT32:
+            return wide
+        with np.errstate(all="ignore"):
+            narrow = wide.astype(FLOAT32)
+        if np.array_equal(narrow, wide):
+            return narrow  # else the place is found below
     numbers = [_number(item, f"{field}[{index}]") for index, item in enumerate(vector)]
     dtype = np.dtype(target or (FLOAT64 if float in set(map(type, numbers)) else INT64))
     try:

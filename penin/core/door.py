@@ -1,9 +1,9 @@
 """The door: what people hand in becomes a `Message`, or is refused before anything changes.
 
 Every function here takes Python values, checks and converts them, encodes them as the journal will
-have them, decodes those bytes again, and compares (`penin.core.values.take_value`). The decoded
-copy is what the state keeps, so a live state and a recovered one are made of the same bytes, and
-the caller may change its own dictionary or array as soon as the call returns.
+have them, decodes those bytes again, and compares (`penin.core.values.take_value`). The bytes are
+what the state keeps, so a live state and a recovered one are made of the same bytes, and the
+caller may change its own dictionary or array as soon as the call returns.
 
 The limits of the door hold for what comes in, never for what is read back.
 
@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from pybase64 import b64encode
 
 from penin.core import values
 from penin.core.artifacts import (
@@ -29,6 +30,7 @@ from penin.core.artifacts import (
     matrix_array,
     refuse_masked,
 )
+from penin.core.names import check_name, check_text
 from penin.core.transitions import (
     AddKnowledge,
     AddScore,
@@ -50,8 +52,6 @@ from penin.core.values import take_value
 from penin.errors import RefusedTypeError, RefusedValueError
 from penin.storage.commits import FRAME_BYTES_MAX
 
-NAME_BYTES_MAX: Final = 1024
-"""How long a key, a name, or a text about the sender (`from`) may be, in UTF-8."""
 ID_CHARACTERS_MAX: Final = 128
 MESSAGE_BYTES_MAX: Final = FRAME_BYTES_MAX - 4096
 """How long a message may be: a commit with it alone still fits a frame."""
@@ -63,40 +63,13 @@ TRANSACTION_TRANSITIONS_MAX: Final = 10_000
 HISTORY_MAXLEN_MAX: Final = 2**31 - 1
 """The largest bound of a history; every platform's deque takes it."""
 INT64_MAX: Final = 2**63 - 1
+NO_BULK: Final = "extend_knowledge may be several messages, and a transaction is one"
 _SURELY_EXACT: Final = 2.0**53  # no integer up to here is rounded by a float
 
 
 def _exact(body: AnyBody) -> Message:
     """The message of a transition that is made of checked parts only."""
     return Message(encode_body(body), body)
-
-
-def check_name(name: object, field: str) -> str:
-    """A key or name: a string that is not empty, without lone surrogates, at most 1,024 bytes."""
-    plain = _check_text(name, field)
-    if not plain:
-        raise RefusedValueError(field, "empty")
-    if plain == values.MARK:
-        raise RefusedValueError(field, f"{plain} is reserved")
-    return plain
-
-
-def _check_text(text: object, field: str) -> str:
-    """A plain string without lone surrogates, at most 1,024 bytes."""
-    if not isinstance(text, str):
-        raise RefusedTypeError(field, f"{type(text).__name__} is not a string")
-    # A subclass as a str, without asking its own methods.
-    name = text if type(text) is str else str.__str__(text)
-    if len(name) * 4 > NAME_BYTES_MAX or not name.isascii():
-        try:
-            encoded = name.encode()
-        except UnicodeEncodeError as error:
-            raise RefusedValueError(field, "a lone surrogate is not a character") from error
-        if len(encoded) > NAME_BYTES_MAX:
-            raise RefusedValueError(
-                field, f"{len(encoded)} bytes are over the limit of {NAME_BYTES_MAX}"
-            )
-    return name
 
 
 # -- one transition each ----------------------------------------------------------------------
@@ -114,9 +87,15 @@ def add_knowledge(key: str, artifact: NumericVectorArtifact) -> Message:
         raise RefusedValueError(
             "artifact.metadata", f"{len(metadata)} bytes of JSON are over {values.VALUE_BYTES_MAX}"
         )
-    return _exact(
-        AddKnowledge(key=name, vector=Vector(dtype, data), metadata=msgspec.Raw(metadata))
+    # As `encode_body` would have it, whose base64 takes six times as long.
+    raw = b'{"type":"add_knowledge","key":%b,"vector":{"dtype":"%b","data":"%b"},"metadata":%b}' % (
+        encode_body(name),
+        dtype.encode(),
+        b64encode(data),
+        metadata,
     )
+    body = AddKnowledge(key=name, vector=Vector(dtype, data), metadata=msgspec.Raw(metadata))
+    return Message(raw, body)
 
 
 def remove_knowledge(key: str) -> Message:
@@ -174,12 +153,22 @@ def _bulk_messages(
     start = 0
     while start < len(names):
         stop = _bulk_end(names, raws, row_bytes, start)
-        body = ExtendKnowledge(
-            keys=names[start:stop],
-            matrix=Vector(rows.dtype.str, rows[start:stop].tobytes()),
-            metadata=None if raws is None else [msgspec.Raw(raw) for raw in raws[start:stop]],
+        keys, data = names[start:stop], rows[start:stop].tobytes()
+        kept = None if raws is None else raws[start:stop]
+        raw = b'{"type":"extend_knowledge","keys":%b,"matrix":{"dtype":"%b","data":"%b"}%b}' % (
+            encode_body(keys),
+            rows.dtype.str.encode(),
+            b64encode(data),
+            b"" if kept is None else b',"metadata":[%b]' % b",".join(kept),
         )
-        yield _exact(body)
+        yield Message(
+            raw,
+            ExtendKnowledge(
+                keys=keys,
+                matrix=Vector(rows.dtype.str, data),
+                metadata=None if kept is None else [msgspec.Raw(each) for each in kept],
+            ),
+        )
         start = stop
 
 
@@ -195,17 +184,17 @@ def _bulk_end(names: list[str], raws: list[bytes] | None, row_bytes: int, start:
 
 def add_task(task: Mapping[str, Any]) -> Message:
     """`task` at the end of `task_history`; any object that the table makes a dictionary."""
-    raw, copy = take_value(task, "task")
-    if type(copy) is not dict:
+    raw = take_value(task, "task")
+    if type(task) is not dict and not values.is_object(raw):
         raise RefusedTypeError("task", f"{type(task).__name__} is not a JSON object")
-    return Message(b'{"type":"add_task","task":%b}' % raw, AddTask(task=copy))
+    return Message(b'{"type":"add_task","task":%b}' % raw, AddTask(task=raw))  # type: ignore[arg-type]
 
 
 def add_score(score: float) -> Message:
     """`score` at the end of `score_history`; infinities and NaN are kept."""
     number = score if type(score) is float else _score(score, "score")
-    raw, copy = take_value(number, "score")
-    return Message(b'{"type":"add_score","score":%b}' % raw, AddScore(score=copy))
+    raw = take_value(number, "score")
+    return Message(b'{"type":"add_score","score":%b}' % raw, AddScore(score=number))
 
 
 def _score(score: object, field: str) -> float:
@@ -259,19 +248,20 @@ def append_history(name: str, value: object) -> Message:
         return add_task(value)  # type: ignore[arg-type]  # checked there
     if checked == "score_history":
         return add_score(value)  # type: ignore[arg-type]  # checked there
-    raw, copy = take_value(value, "value")
+    raw = take_value(value, "value")
     encoded = b'{"type":"append_history","name":%b,"value":%b}' % (encode_body(checked), raw)
-    return Message(encoded, AppendHistory(name=checked, value=copy))
+    return Message(encoded, AppendHistory(name=checked, value=raw))  # type: ignore[arg-type]
 
 
 def put_document(name: str, value: object, if_seq: int | None = None) -> Message:
     """`value` as the document `name`, if its last change has seq `if_seq` (0: there is none)."""
     checked = check_name(name, "name")
     condition = None if if_seq is None else _whole(if_seq, "if_seq", at_least=0)
-    raw, copy = take_value(value, "value")
+    raw = take_value(value, "value")
     tail = b"}" if condition is None else b',"if_seq":%d}' % condition
     encoded = b'{"type":"put_document","name":%b,"value":%b%b' % (encode_body(checked), raw, tail)
-    return Message(encoded, PutDocument(name=checked, value=copy, if_seq=condition))
+    body = PutDocument(name=checked, value=raw, if_seq=condition)  # type: ignore[arg-type]
+    return Message(encoded, body)
 
 
 def remove_document(name: str) -> Message:
@@ -308,10 +298,16 @@ def _whole(number: object, field: str, *, at_least: int, at_most: int = INT64_MA
 
 
 def transaction(messages: Sequence[Message]) -> Message:
-    """One message of several, each with one transition and without `id` and `from` of its own."""
+    """One message of several, each with one transition and without `id` and `from` of its own.
+
+    A bulk of vectors is refused: it may be several messages, and a transaction is one.
+    """
     if not messages:
         raise RefusedValueError("transitions", "empty; a transaction has at least one")
     check_transitions_count(len(messages))
+    for index, message in enumerate(messages):
+        if type(message.body) is ExtendKnowledge:
+            raise RefusedValueError(f"transitions[{index}].type", NO_BULK)
     raw = b"".join(
         (
             b'{"type":"transaction","transitions":[',
@@ -370,11 +366,11 @@ def take_origin(sender: Origin | Mapping[str, Any]) -> Origin:
         raise RefusedTypeError("from", f"{type(sender).__name__} is not a JSON object")
     if "source" not in members:
         raise RefusedValueError("from.source", "missing")
-    source = _check_text(members.pop("source"), "from.source")
+    source = check_text(members.pop("source"), "from.source")
     texts: dict[str, str | None] = {}
     for name in ("name", "trace"):
         text = members.pop(name, None)
-        texts[name] = None if text is None else _check_text(text, f"from.{name}")
+        texts[name] = None if text is None else check_text(text, f"from.{name}")
     line = members.pop("line", None)
     number = None if line is None else _whole(line, "from.line", at_least=0)
     for name in members:

@@ -1,57 +1,366 @@
-"""`KnowledgeBase`: key -> artifact, read as a mapping, changed only by `apply`."""
+"""`KnowledgeBase`: key -> artifact, read as a mapping, changed only by `apply`.
+
+The vectors lie in columns of segments (`penin.core.segments`); a sharded index says for each key
+in which segment and row. Nothing here takes time that grows with the number of vectors, but for
+`view`, which copies one byte a row. Artifacts are made when they are asked for.
+
+Order: columns in the order of their first vector (one that became empty begins anew), and in a
+column the vectors in the order of their last change. It depends on the transitions alone: not on
+reclaims, and not on snapshots, which hold the vectors in this order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, MutableMapping, Sequence, ValuesView
+from itertools import pairwise
+from typing import Final, NoReturn
+
+import msgspec
+import numpy as np
 
 from penin.core.artifacts import NumericVectorArtifact
+from penin.core.reclaim import ReclaimPlan, neighbours
+from penin.core.segments import ROW_BITS, Block, Column, Kind, MemorySegment, Segment
+
+_SHARDS: Final = 257
+"""The index is this many dictionaries, because one with a million keys holds the loop for tens of
+milliseconds when it grows. A prime: by the low bits of the hash, which a dictionary places its keys
+by, all keys of a shard would collide in it."""
+_ROW_MASK: Final = 2**ROW_BITS - 1
+_NO_METADATA: Final = b"{}"
 
 
-class KnowledgeBase(Mapping[str, NumericVectorArtifact]):
-    """A mapping of key to artifact in the order in which the keys were first added.
+class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
+    """A mapping of key to artifact, which its reader cannot change.
 
-    To its reader it is read-only: `penin.core.state` is the only caller of `put` and `remove`,
-    because a change that is not a transition would not survive.
+    `penin.core.state` is the only caller of `put`, `extend` and `remove`, because a change that is
+    not a transition would not survive. Iterating shows the moment at which it began. An artifact
+    that was read stays what it is, and keeps the memory of its whole segment (at most 16 MiB):
+    whoever keeps a few artifacts of many for long makes copies.
     """
 
-    __slots__ = ("_artifacts", "_seqs")
+    __slots__ = ("_columns", "_count", "_due", "_index", "_number", "_plan", "_segments")
 
     def __init__(self) -> None:
-        self._artifacts: dict[str, NumericVectorArtifact] = {}
-        self._seqs: dict[str, int] = {}
+        self._columns: dict[Kind, Column] = {}
+        self._segments: dict[int, Segment] = {}
+        # Key -> segment number and row, as one integer: a dictionary of str and int alone is
+        # nothing that the garbage collector looks into.
+        self._index: list[dict[str, int]] = [{} for _ in range(_SHARDS)]
+        self._count = 0
+        self._number = 0
+        self._due: dict[int, Segment] = {}
+        self._plan: ReclaimPlan | None = None
+
+    # -- reading ------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> NumericVectorArtifact:
-        return self._artifacts[key]
+        location = self._index[hash(key) % _SHARDS][key]
+        return self._segments[location >> ROW_BITS].artifact(location & _ROW_MASK)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._artifacts
+        return key in self._index[hash(key) % _SHARDS]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._artifacts)
+        return self.view().keys()
+
+    def items(self) -> ItemsView[str, NumericVectorArtifact]:
+        return _Items(self)
+
+    def values(self) -> ValuesView[NumericVectorArtifact]:
+        return _Values(self)
 
     def __len__(self) -> int:
-        return len(self._artifacts)
+        return self._count
 
     def __repr__(self) -> str:
-        return f"KnowledgeBase({self._artifacts!r})"
+        return f"<KnowledgeBase of {self._count} artifacts>"
 
     def seq_of(self, key: str) -> int:
         """The seq of the last change of a key that is there; 0 for one that is not."""
-        return self._seqs.get(key, 0)
+        location = self._index[hash(key) % _SHARDS].get(key)
+        if location is None:
+            return 0
+        return self._segments[location >> ROW_BITS].seq(location & _ROW_MASK)
 
-    def view(self) -> KnowledgeBase:
-        """A copy that later changes do not reach; it shares the artifacts, which are immutable."""
-        copy = KnowledgeBase()
-        copy._artifacts = self._artifacts.copy()
-        copy._seqs = self._seqs.copy()
-        return copy
+    def find(self, key: str) -> tuple[Segment, int] | None:
+        """The segment and row of a key, for reading its artifact in another thread."""
+        location = self._index[hash(key) % _SHARDS].get(key)
+        if location is None:
+            return None
+        return self._segments[location >> ROW_BITS], location & _ROW_MASK
 
-    def put(self, key: str, artifact: NumericVectorArtifact, seq: int) -> None:
-        """Set `key`, changed at `seq`."""
-        self._artifacts[key] = artifact
-        self._seqs[key] = seq
+    def view(self) -> KnowledgeView:
+        """All of it as it is now; later changes do not reach it. Takes one byte a row."""
+        blocks = [
+            Block(segment)
+            for column in self._columns.values()
+            for segment in column.segments
+            if segment.live_count
+        ]
+        return KnowledgeView(blocks, self._count)
+
+    def _refuse(self, *_: object) -> NoReturn:
+        msg = "the knowledge base is changed by transitions only: add_knowledge, remove_knowledge"
+        raise TypeError(msg)
+
+    __setitem__ = __delitem__ = _refuse
+    # Those of a mapping would pass silently where they find nothing to do.
+    clear = update = _refuse  # type: ignore[assignment]  # whatever the arguments
+
+    # -- changing -----------------------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        dtype: str,
+        data: bytes | memoryview,
+        metadata: bytes | msgspec.Raw,
+        seq: int,
+    ) -> None:
+        """Set `key` to the artifact of these parts, changed at `seq`; all of them are copied."""
+        kind = dtype, len(data)
+        column = self._columns.get(kind) or self._new_column(kind)
+        segment = column.tail or self._new_segment(column)
+        row = segment.append(key.encode(), data, metadata, seq)
+        self._point(key, (segment.number << ROW_BITS) + row)
+        if segment.is_sealed:
+            column.tail = None
+            self._settle(segment)
+
+    def extend(
+        self,
+        keys: Sequence[str],
+        dtype: str,
+        data: bytes,
+        metadata: Sequence[bytes | msgspec.Raw] | None,
+        seq: int,
+    ) -> None:
+        """Set each key to one row of the matrix `data`, as `put` would in the same order.
+
+        The numbers are copied as blocks; `metadata` None means that no row has any.
+        """
+        if metadata is None:
+            metadata = [_NO_METADATA] * len(keys)
+        row_bytes = len(data) // len(keys)
+        rows = memoryview(data)
+        kind = dtype, row_bytes
+        column = self._columns.get(kind) or self._new_column(kind)
+        start = 0
+        while start < len(keys):
+            segment = column.tail or self._new_segment(column)
+            stop = min(len(keys), start + segment.room)
+            numbers = rows[start * row_bytes : stop * row_bytes]
+            encoded = [key.encode() for key in keys[start:stop]]
+            row = segment.extend(encoded, numbers, metadata[start:stop], seq)
+            for location, key in enumerate(keys[start:stop], (segment.number << ROW_BITS) + row):
+                self._point(key, location)
+            if segment.is_sealed:
+                column.tail = None
+            self._settle(segment)
+            start = stop
+
+    def load(self, segments: Iterable[tuple[Segment, list[str]]]) -> bool:
+        """Take in sealed segments whose rows are all live, each with its keys.
+
+        Returns False, and the knowledge base is spoiled, where a key is there twice.
+        """
+        keys: list[str] = []
+        shards, locations = [np.zeros(0, np.uint16)], [np.zeros(0, np.int64)]
+        for segment, its_keys in segments:
+            column = self._columns.get(segment.kind) or self._new_column(segment.kind)
+            column.segments.append(segment)
+            self._number_segment(segment)
+            keys += its_keys
+            hashes = np.fromiter(map(hash, its_keys), np.int64, len(its_keys))
+            shards.append((hashes % _SHARDS).astype(np.uint16))
+            locations.append(np.arange(len(its_keys)) + (segment.number << ROW_BITS))
+        # Shard by shard, which stays in the processor's cache: a third faster than key by key.
+        shard_of, location_of = np.concatenate(shards), np.concatenate(locations)
+        order = np.argsort(shard_of, kind="stable")
+        begins = np.searchsorted(shard_of[order], np.arange(_SHARDS + 1)).tolist()
+        for shard, (begin, end) in zip(self._index, pairwise(begins), strict=True):
+            rows = order[begin:end]
+            shard_keys = [keys[row] for row in rows.tolist()]
+            shard.update(zip(shard_keys, location_of[rows].tolist(), strict=True))
+        self._count += len(keys)
+        return self._count == sum(map(len, self._index))
+
+    def restore_seq(self, key: str, seq: int) -> None:
+        """Set the seq of a key that `put` loaded; in a file the seqs come after the vectors."""
+        location = self._index[hash(key) % _SHARDS][key]
+        segment = self._segments[location >> ROW_BITS]
+        assert isinstance(segment, MemorySegment)  # what `put` makes
+        segment.restore_seq(location & _ROW_MASK, seq)
 
     def remove(self, key: str) -> bool:
         """Remove `key`; whether it was there."""
-        self._seqs.pop(key, None)
-        return self._artifacts.pop(key, None) is not None
+        location = self._index[hash(key) % _SHARDS].pop(key, None)
+        if location is None:
+            return False
+        self._count -= 1
+        self._kill(location)
+        return True
+
+    def _point(self, key: str, location: int) -> None:
+        """Let `key` be the row at `location`, which is live already.
+
+        So a column with one vector, which is replaced, never becomes empty and keeps its place.
+        """
+        shard = self._index[hash(key) % _SHARDS]
+        replaced = shard.get(key)
+        shard[key] = location
+        if replaced is None:
+            self._count += 1
+        else:
+            self._kill(replaced)
+
+    def _kill(self, location: int) -> None:
+        """Take the row out of the live ones; no key points to it any more."""
+        segment = self._segments[location >> ROW_BITS]
+        segment.live[location & _ROW_MASK] = 0
+        segment.live_count -= 1
+        if segment.is_sealed:
+            self._settle(segment)
+        elif not segment.live_count:
+            self._drop_column_if_empty(segment.kind)
+
+    def _new_column(self, kind: Kind) -> Column:
+        column = self._columns[kind] = Column(kind)
+        return column
+
+    def _new_segment(self, column: Column) -> MemorySegment:
+        segment = column.tail = column.new_segment()
+        column.segments.append(segment)
+        self._number_segment(segment)
+        return segment
+
+    def _number_segment(self, segment: Segment) -> None:
+        segment.number = self._number
+        self._segments[self._number] = segment
+        self._number += 1
+
+    def _settle(self, segment: Segment) -> None:
+        """Drop a sealed segment that is dead, and note one that is due to be reclaimed."""
+        if not segment.live_count:
+            self._columns[segment.kind].segments.remove(segment)
+            self._forget(segment)
+            self._drop_column_if_empty(segment.kind)
+        elif segment.is_mostly_dead:
+            self._due[segment.number] = segment
+
+    def _drop_column_if_empty(self, kind: Kind) -> None:
+        segments = self._columns[kind].segments
+        # Sealed ones that are dead are gone, so this ends with the first.
+        if not any(segment.live_count for segment in segments):
+            for tail in segments:
+                self._forget(tail)
+            del self._columns[kind]
+
+    def _forget(self, segment: Segment) -> None:
+        del self._segments[segment.number]
+        self._due.pop(segment.number, None)
+
+    # -- reclaiming ---------------------------------------------------------------------------
+
+    @property
+    def is_reclaim_due(self) -> bool:
+        """Whether `reclaim_plan` has anything to do."""
+        return bool(self._due)
+
+    def reclaim_plan(self) -> ReclaimPlan | None:
+        """What is to be copied so that the space of dead rows comes free; None if nothing is due.
+
+        A sealed segment is due when more than half of its rows are dead. Its neighbours are taken
+        along as long as they have no more live rows than the plan so far, so that the segments of
+        a column stay few (each copying at least doubles the smaller one); together at most half
+        of ROWS_MAX rows and SEGMENT_BYTES_MAX bytes. The plan before this one is void.
+        """
+        segment = next(iter(self._due.values()), None)
+        if segment is None:
+            self._plan = None
+        else:
+            self._plan = ReclaimPlan(neighbours(self._columns[segment.kind].segments, segment))
+        return self._plan
+
+    def adopt(self, plan: ReclaimPlan) -> bool:
+        """Let the copy of a plan take the place of what it copied; rows that died since are dead.
+
+        False, and nothing is done, for a plan that is void: a later one was made, or it is of
+        another knowledge base. Takes about 2 ms for 4,096 rows. What was copied is given back to
+        the system when no view and no artifact refers to it.
+        """
+        if plan is not self._plan:
+            return False
+        self._plan = None
+        copied = plan.copied
+        # Those that died altogether are gone already.
+        left = [each for each, _ in plan.sources if self._segments.get(each.number) is each]
+        if not left:
+            return True
+        self._number_segment(copied)
+        location = copied.number << ROW_BITS
+        row = 0
+        for segment, rows in plan.sources:
+            for source in rows:
+                if segment.live[source]:
+                    # A live row is the one that its key points to.
+                    key = plan.keys[row]
+                    self._index[hash(key) % _SHARDS][key] = location + row
+                else:
+                    copied.live[row] = 0
+                    copied.live_count -= 1
+                row += 1
+        column = self._columns[copied.kind]
+        at = column.segments.index(left[0])
+        column.segments[at : at + len(left)] = [copied]
+        for segment in left:
+            self._forget(segment)
+        self._settle(copied)
+        return True
+
+
+class _Items(ItemsView[str, NumericVectorArtifact]):
+    _mapping: KnowledgeBase
+
+    def __iter__(self) -> Iterator[tuple[str, NumericVectorArtifact]]:
+        return self._mapping.view().items()
+
+
+class _Values(ValuesView[NumericVectorArtifact]):
+    _mapping: KnowledgeBase
+
+    def __iter__(self) -> Iterator[NumericVectorArtifact]:
+        return (artifact for _, artifact in self._mapping.view().items())
+
+
+class KnowledgeView:
+    """A knowledge base as it was at one moment, in its order. Any thread may read it."""
+
+    __slots__ = ("_blocks", "_count")
+
+    def __init__(self, blocks: list[Block], count: int) -> None:
+        self._blocks = blocks
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def blocks(self) -> Iterator[Block]:
+        """The segments with their live and dead rows; each has a live row at least."""
+        return iter(self._blocks)
+
+    def entries(self) -> Iterator[tuple[str, NumericVectorArtifact, int]]:
+        """Key, artifact, and the seq of the last change."""
+        for block in self._blocks:
+            seqs = block.seqs
+            for row in block.rows():
+                yield block.key(row), block.artifact(row), int(seqs[row])
+
+    def items(self) -> Iterator[tuple[str, NumericVectorArtifact]]:
+        """Key and artifact."""
+        return ((key, artifact) for key, artifact, _ in self.entries())
+
+    def keys(self) -> Iterator[str]:
+        """The keys."""
+        return (block.key(row) for block in self._blocks for row in block.rows())

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from penin.core import door
 from penin.core.artifacts import NumericVectorArtifact
+from penin.core.formats import decode_state, encode_state
+from penin.core.nearest import Metric, Neighbour, nearest, query_of
 from penin.core.reader import StateReader
-from penin.core.snapshots import Envelope, decode_snapshot, encode_snapshot
+from penin.core.snapshots import Envelope
 from penin.core.state import HISTORY_MAXLEN_DEFAULT, State
 from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message
-from penin.storage.filesystem import OsFileSystem, read_file, write_file_durably
+from penin.storage.filesystem import FileBlocks, OsFileSystem, write_file_durably
 
 
 class OmegaMetaOrchestrator(StateReader):
@@ -108,32 +110,55 @@ class OmegaMetaOrchestrator(StateReader):
         """Apply one message of the vocabulary: `{"type": "add_score", "score": 0.85}`."""
         return self._apply(message(content))
 
-    def save_state(self, filepath: str | PathLike[str]) -> None:
-        """Write the state as one JSON file, atomically and durably, making parent directories.
+    def nearest(
+        self,
+        vector: Sequence[float] | NDArray[Any],
+        k: int = 10,
+        metric: Metric = "cosine",
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Neighbour]:
+        """The `k` artifacts nearest to `vector`, best first, with keys and scores; exact.
 
-        When it returns, the file is complete and synced under its name; on any failure (OSError)
-        the old file is untouched. It can be read with the standard `json` module.
+        `where` maps fields of the metadata to the value wanted, or to a list of values of which
+        any will do. See `penin.core.nearest` for scores, ties and zero vectors. Raises
+        RefusedTypeError or RefusedValueError, naming the argument: for one, where there are
+        artifacts and none has the dimension of `vector`.
+        """
+        return nearest(self.knowledge_base.view(), query_of(vector, k, metric, where))
+
+    def save_state(self, filepath: str | PathLike[str]) -> None:
+        """Write the state as one file, atomically and durably, making parent directories.
+
+        With the suffix `.safetensors` it is one that any reader of safetensors opens; with any
+        other one it is JSON, which the standard `json` module reads. When it returns, the file is
+        complete and synced under its name; on any failure (OSError, or CorruptionError where the
+        state is in a mapped file that is damaged) the old file is untouched.
         """
         path = Path(filepath).resolve()
         fs = OsFileSystem()
         fs.make_directory(path.parent)
         # A name of its own, so that neither another saver's file nor a neighbour's is touched.
         temporary = path.with_name(f".penin-{secrets.token_hex(8)}.tmp")
-        chunks = encode_snapshot(self._state.view(), Envelope())
+        chunks = encode_state(self._state.view(), Envelope(), path.suffix)
         write_file_durably(fs, path, chunks, temporary)
 
     def load_state(self, filepath: str | PathLike[str]) -> bool:
         """Replace the state by that of a file of `save_state`, ours or the original's.
 
         Returns False, with nothing changed, where there is no file. Raises CorruptionError or
-        FormatError, with nothing changed, for a file that it cannot take whole.
+        FormatError, with nothing changed, for a file that it cannot take whole, and StorageError
+        or OSError for one that it cannot read. JSON is read as a stream: beside the old
+        state and the new one, a few MiB are needed. A file of the suffix `.safetensors` is mapped,
+        and its vectors are read when they are asked for (`penin.core.mapped`): it must not be
+        written to in place, and reading damage later raises CorruptionError.
         """
         path = Path(filepath).resolve()
         try:
-            data = read_file(OsFileSystem(), path)
+            file = FileBlocks(OsFileSystem(), path)
         except FileNotFoundError:
             return False
-        state, _ = decode_snapshot(data, path)
+        with file as blocks:
+            state, _ = decode_state(blocks, path, path.suffix)
         self._state = state
         bound = self._history_maxlen
         bounds = {state.history_maxlen, state.task_history.maxlen, state.score_history.maxlen}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, TypeVar, get_origin, overload
 
 import msgspec
 import numpy as np
 
+from penin.core.documents import Documents
+from penin.core.histories import History
 from penin.core.knowledge import KnowledgeBase
-from penin.core.state import History, State
-from penin.core.values import copy_value
+from penin.core.state import State
 from penin.errors import RefusedValueError
 
 T = TypeVar("T")
@@ -21,9 +23,9 @@ T = TypeVar("T")
 class StateReader:
     """The live state under the names of the seed. Nothing here changes it.
 
-    The mapping, the deques and `documents` are the state itself, not copies: they show later
-    changes, and what they hold belongs to the state (change a copy). `get_document` and
-    `history` return copies.
+    The mapping, the deques and `documents` are the state itself: they show later changes. What
+    they give is a new copy each time, which is the reader's own; so for more than a few items
+    `history` is faster than one index after the other.
     """
 
     __slots__ = ("_state",)
@@ -57,9 +59,9 @@ class StateReader:
         return MappingProxyType(self._state.histories)
 
     @property
-    def documents(self) -> Mapping[str, Any]:
-        """Name -> value of each document."""
-        return MappingProxyType(self._state.documents)
+    def documents(self) -> Documents:
+        """Name -> value of each document, read-only."""
+        return self._state.documents
 
     def get_statistics(self) -> dict[str, Any]:
         """The three sizes and `avg_score`: the mean of `score_history`, 0.0 when it is empty."""
@@ -88,7 +90,7 @@ class StateReader:
         """
         if name not in self._state.documents:
             return None
-        value = copy_value(self._state.documents[name])
+        value = self._state.documents[name]
         return value if type is None else _as_type(value, type, f"documents.{name}")
 
     def document_seq(self, name: str) -> int:
@@ -97,10 +99,14 @@ class StateReader:
 
     def history(self, name: str, last: int | None = None) -> list[Any]:
         """A copy of the newest `last` items (None: all), oldest first; empty if it is not there."""
-        items = list(self._state.histories.get(name, ()))
-        if last is not None:
-            items = items[max(0, len(items) - last) :]
-        return [copy_value(item) for item in items]
+        history = self._state.histories.get(name)
+        if history is None:
+            return []
+        if last is None:
+            return list(history)
+        newest = list(islice(reversed(history), max(0, last)))
+        newest.reverse()
+        return newest
 
 
 def _as_type(value: Any, kind: Any, field: str) -> Any:

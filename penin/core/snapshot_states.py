@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from penin.core import values
-from penin.core.artifacts import DTYPE_NAMES, NumericVectorArtifact, typed_vector
+from penin.core.artifacts import NumericVectorArtifact, typed_vector
 from penin.core.serialization import state_decoder
 from penin.core.state import HISTORY_MAXLEN_DEFAULT, SCORE_HISTORY, TASK_HISTORY, State
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
@@ -57,28 +56,7 @@ class File(msgspec.Struct):
     seqs: dict[str, dict[str, int]]
 
 
-# -- version 2 --------------------------------------------------------------------------------
-
-
-def state_of_file(file: File) -> State:
-    """The state in a file whose digest is right."""
-    state = State(file.history_maxlen)
-    state.seq = file.seq
-    seqs = file.seqs
-    for key, entry in file.knowledge_base.items():
-        dtype = DTYPE_NAMES[entry.dtype]
-        data = np.array(entry.vector, dtype).tobytes()
-        metadata = msgspec.json.format(bytes(entry.metadata), indent=-1)
-        artifact = NumericVectorArtifact.from_parts(dtype, data, metadata)
-        state.knowledge_base.put(key, artifact, seqs["knowledge_base"].get(key, 0))
-    seed = {TASK_HISTORY: file.task_history, SCORE_HISTORY: file.score_history}
-    for name, history in (seed | file.histories).items():
-        items = [values.from_wire(item) for item in history.items]
-        state.set_history(name, items, history.maxlen)
-    state.documents = {name: values.from_wire(item) for name, item in file.documents.items()}
-    state.history_seqs = seqs["histories"]
-    state.document_seqs = seqs["documents"]
-    return state
+# -- version 2, edited ----------------------------------------------------------------------------
 
 
 def state_of_edited(file: File) -> State:
@@ -92,7 +70,7 @@ def state_of_edited(file: File) -> State:
     for key, entry in file.knowledge_base.items():
         _check_name(key, "knowledge_base")
         with _place(f"knowledge_base.{key}"):
-            state.knowledge_base.put(key, _checked_artifact(entry), key_seqs.get(key, 0))
+            state.knowledge_base.put(key, *_checked_artifact(entry).parts, key_seqs.get(key, 0))
     seed = {TASK_HISTORY: file.task_history, SCORE_HISTORY: file.score_history}
     for name, history in seed.items():
         _put_checked_history(state, name, history, name)
@@ -103,7 +81,8 @@ def state_of_edited(file: File) -> State:
         _put_checked_history(state, name, history, f"histories.{name}")
     for name, item in file.documents.items():
         _check_name(name, "documents")
-        state.documents[name] = _checked_value(item, f"documents.{name}")
+        value = _checked_value(item, f"documents.{name}")
+        state.documents.encoded[name] = values.encode_value(value, f"documents.{name}")
     # What was edited away has no seq any more.
     histories, documents = _checked_seqs(file, "histories"), _checked_seqs(file, "documents")
     state.history_seqs = {key: seq for key, seq in histories.items() if key in state.histories}
@@ -145,6 +124,8 @@ def _put_checked_history(state: State, name: str, history: Deque, place: str) ->
             raise RefusedTypeError(f"{place}[{index}]", "not a JSON object")
         if name == SCORE_HISTORY:
             _check_score(value, f"{place}[{index}]", (float, int))
+        if name != SCORE_HISTORY:
+            value = values.encode_value(value, f"{place}[{index}]")
         items.append(value)
     state.set_history(name, items, history.maxlen)
 
@@ -195,14 +176,16 @@ def state_of_version_1(content: Mapping[str, Any]) -> State:
         values.to_wire(key, "knowledge_base", escape=True)
         if not isinstance(artifact, NumericVectorArtifact):
             raise RefusedTypeError(f"knowledge_base.{key}", "not a NumericVectorArtifact")
-        state.knowledge_base.put(key, artifact, 0)
+        state.knowledge_base.put(key, *artifact.parts, 0)
     for name, history in histories.items():
-        for index, item in enumerate(history):
-            # What could be read and never be written again is refused now.
-            values.to_wire(item, f"{name}[{index}]", escape=True)
-            if name == SCORE_HISTORY:
-                _check_score(item, f"{name}[{index}]", (float, int, bool))
-        state.set_history(name, history, history.maxlen)
+        # What could be read and never be written again is refused now.
+        encoded = [
+            values.encode_value(item, f"{name}[{index}]") for index, item in enumerate(history)
+        ]
+        if name == SCORE_HISTORY:
+            for index, score in enumerate(history):
+                _check_score(score, f"{name}[{index}]", (float, int, bool))
+        state.set_history(name, history if name == SCORE_HISTORY else encoded, history.maxlen)
     return state
 
 

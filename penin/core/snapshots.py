@@ -11,37 +11,27 @@ wrote them with `StateEncoder`. `docs/persistence.md` has both byte by byte.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from penin.core import values
 from penin.core.artifacts import FLOAT64, TYPE_NAME, NumericVectorArtifact
-from penin.core.serialization import state_decoder
-from penin.core.snapshot_states import (
-    File,
-    revive_with_place,
-    state_of_edited,
-    state_of_file,
-    state_of_version_1,
-)
-from penin.core.state import SCORE_HISTORY, TASK_HISTORY, State, StateView
-from penin.errors import CorruptionError, FormatError, PeninError, RefusedError
+from penin.core.snapshot_lines import DIGEST_HEAD, DIGEST_TAIL
+from penin.core.state import SCORE_HISTORY, TASK_HISTORY, StateView
 
 FORMAT: Final = "penin-snapshot"
 VERSION: Final = 2
 CHUNK_BYTES: Final = 2**20
-_DIGEST_HEAD: Final = b',\n  "digest": "'
-_DIGEST_TAIL: Final = b'"\n}\n'
-_DIGEST_BYTES: Final = len(_DIGEST_HEAD) + 64 + len(_DIGEST_TAIL)
-_OPENING: Final = b'{\n  "format": "' + FORMAT.encode() + b'"'
-_ARTIFACT_MARK: Final = b'"' + TYPE_NAME.encode() + b'"'
-_SEED_KEYS: Final = frozenset({"knowledge_base", TASK_HISTORY, SCORE_HISTORY})
+NUMBERS_MAX: Final = 2**12
+"""How many numbers of a vector are encoded in one call: about 0.1 ms."""
+OPENING: Final = b'{\n  "format": "' + FORMAT.encode() + b'"'
+ARTIFACT_MARK: Final = b'"' + TYPE_NAME.encode() + b'"'
+SEED_KEYS: Final = frozenset({"knowledge_base", TASK_HISTORY, SCORE_HISTORY})
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -64,12 +54,16 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def encode_snapshot(view: StateView, envelope: Envelope) -> Iterator[bytes]:
-    """The file of a view, in blocks of about 1 MiB; no step holds the interpreter for longer."""
+    """The file of a view, in blocks of about 1 MiB.
+
+    A call into C, during which no other thread runs, is for one value or for a part of one vector:
+    well under a millisecond, and up to 10 ms for a value of 1 MiB, the limit of the door.
+    """
     digest = hashlib.sha256()
     for block in _blocks(_pieces(view, envelope)):
         digest.update(block)
         yield block
-    yield _DIGEST_HEAD + digest.hexdigest().encode() + _DIGEST_TAIL
+    yield DIGEST_HEAD + digest.hexdigest().encode() + DIGEST_TAIL
 
 
 def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -86,7 +80,7 @@ def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _pieces(view: StateView, envelope: Envelope) -> Iterator[bytes]:
-    yield _OPENING
+    yield OPENING
     head = {
         "version": VERSION,
         "store": envelope.store,
@@ -107,7 +101,7 @@ def _pieces(view: StateView, envelope: Envelope) -> Iterator[bytes]:
         yield b',\n  "%s": ' % name.encode()
         yield from _history(*view.histories[name], indent=2)
     yield b',\n  "histories": {'
-    others = [name for name in view.histories if name not in _SEED_KEYS]
+    others = [name for name in view.histories if name not in SEED_KEYS]
     for index, name in enumerate(others):
         yield b"%s\n    %s: " % (b"," if index else b"", _encode(name))
         yield from _history(*view.histories[name], indent=4)
@@ -118,8 +112,8 @@ def _pieces(view: StateView, envelope: Envelope) -> Iterator[bytes]:
     )
     yield b',\n  "message_ids": {}'
     yield b',\n  "seqs": {\n    "knowledge_base": '
-    keys = view.knowledge_base
-    yield from _members(((key, b"%d" % keys.seq_of(key)) for key in keys), indent=4)
+    entries = view.knowledge_base.entries()
+    yield from _members(((key, b"%d" % seq) for key, _, seq in entries), indent=4)
     for name, seqs in (("histories", view.history_seqs), ("documents", view.document_seqs)):
         yield b',\n    "%s": ' % name.encode()
         yield from _members(((key, b"%d" % seq) for key, seq in seqs.items()), indent=4)
@@ -153,24 +147,37 @@ def _history(maxlen: int | None, items: list[Any], indent: int) -> Iterator[byte
 def _artifact(artifact: NumericVectorArtifact) -> bytes:
     dtype, _, metadata = artifact.parts
     array = artifact.array
-    # A float32 is written as the float64 that it is, so that every reader gets the same number.
-    numbers = array.astype(FLOAT64) if array.dtype == np.float32 else array
-    text = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
     mark = b"" if dtype == FLOAT64 else b'\n      "dtype": "%s",' % array.dtype.name.encode()
     if not values.is_plain(metadata) or values.has_long_integer(metadata):
         metadata = _encode(values.to_wire(values.decode_value(metadata), "metadata", escape=True))
     return b'{\n      "__type__": "%s",\n      "vector": %s,%s\n      "metadata": %s\n    }' % (
         TYPE_NAME.encode(),
-        text,
+        _numbers(array),
         mark,
         _indented(metadata, 6),
     )
 
 
-def _value(value: Any, indent: int) -> bytes:
+def _numbers(array: NDArray[Any]) -> bytes:
+    """The JSON of a vector; a long one is encoded in steps."""
+    texts = []
+    for start in range(0, len(array), NUMBERS_MAX):
+        part = array[start : start + NUMBERS_MAX]
+        # A float32 is written as the float64 that it is: every reader gets the same number.
+        numbers = part.astype(FLOAT64) if part.dtype == np.float32 else part
+        texts.append(orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
+    return b"[" + b",".join(texts) + b"]"
+
+
+def _value(value: bytes | float, indent: int) -> bytes:
+    """A value as it is kept: encoded, or a score."""
+    if isinstance(value, bytes):
+        if values.MARK_BYTES not in value and not values.has_long_integer(value):
+            return _indented(value, indent)
+        value = values.decode_value(value)
     plain = values.to_wire(value, "", escape=True)
     raw = _encode(plain)
-    return _pretty(plain, indent) if _ARTIFACT_MARK in raw else _indented(raw, indent)
+    return _pretty(plain, indent) if ARTIFACT_MARK in raw else _indented(raw, indent)
 
 
 def _pretty(plain: Any, indent: int) -> bytes:
@@ -196,113 +203,3 @@ def _pretty(plain: Any, indent: int) -> bytes:
 def _indented(raw: bytes, indent: int) -> bytes:
     pretty = msgspec.json.format(raw, indent=2)
     return pretty.replace(b"\n", b"\n" + b" " * indent)
-
-
-# -- reading ----------------------------------------------------------------------------------
-
-
-def decode_snapshot(
-    data: bytes, path: Path, *, accept_edited: bool = False
-) -> tuple[State, Envelope]:
-    """The state in a snapshot file of any version that we know.
-
-    `path` is for messages only. With `accept_edited` the digest is not looked at, but all of the
-    content. Raises CorruptionError where the digest does not match or the file is not whole JSON,
-    FormatError (with the place) for another format, a newer version, and what no state can hold.
-    """
-    if data.startswith(_OPENING):
-        return _decode_ours(data, path, accept_edited=accept_edited)
-    try:
-        content = json.loads(data, object_hook=state_decoder)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        position = getattr(error, "pos", 0)
-        raise CorruptionError(path, position, f"not whole JSON: {error}") from error
-    except (PeninError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise _format_error(path, "not a snapshot: ", _placed(data, error)) from error
-    if isinstance(content, dict) and content.get("format") == FORMAT:
-        return _decode_ours(data, path, accept_edited=accept_edited)
-    if not isinstance(content, dict) or set(content) != _SEED_KEYS:
-        raise FormatError(path, "neither a penin snapshot nor a file of the original format")
-    try:
-        return state_of_version_1(content), Envelope(version=1)
-    except RefusedError as error:
-        raise _format_error(path, "", error) from error
-
-
-def _placed(data: bytes, error: Exception) -> Exception:
-    """The same error with its place in the file, where it can be found."""
-    try:
-        revive_with_place(json.loads(data))
-    except RefusedError as placed:
-        return placed
-    except (ValueError, RecursionError):
-        pass
-    return error
-
-
-def _format_error(path: Path, prefix: str, error: Exception) -> FormatError:
-    """A place may have a lone surrogate in it, which no terminal and no log takes."""
-    return FormatError(path, f"{prefix}{error}".encode(errors="backslashreplace").decode())
-
-
-class _Version(msgspec.Struct):
-    version: int
-
-
-_NOT_A_STATE: Final = (
-    msgspec.MsgspecError,
-    ValueError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    RecursionError,
-)
-_decode_version: Final = msgspec.json.Decoder(_Version).decode
-_decode_file: Final = msgspec.json.Decoder(File).decode
-
-
-def _decode_ours(data: bytes, path: Path, *, accept_edited: bool) -> tuple[State, Envelope]:
-    if not accept_edited:
-        _check_digest(data, path)
-    try:
-        version = _decode_version(data).version
-        if version != VERSION:
-            raise FormatError(path, f"format version {version}; this program reads 1 and {VERSION}")
-        file = _decode_file(data)
-        state = state_of_edited(file) if accept_edited else state_of_file(file)
-    except RefusedError as error:
-        raise _format_error(path, "", error) from error
-    except _NOT_A_STATE as error:
-        raise FormatError(path, f"its content is not that of a snapshot: {error!r}") from error
-    return state, Envelope(file.store, file.epoch, file.at, file.journal_hash, file.schema_version)
-
-
-def _check_digest(data: bytes, path: Path) -> None:
-    """A version that we do not know is named before its digest, which it may compute otherwise."""
-    body, tail = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
-    found = tail[len(_DIGEST_HEAD) : -len(_DIGEST_TAIL)]
-    expected = hashlib.sha256(body).hexdigest().encode()
-    if tail == _DIGEST_HEAD + expected + _DIGEST_TAIL:
-        return
-    reason = "it ends before its digest"
-    if tail.startswith(_DIGEST_HEAD) and tail.endswith(_DIGEST_TAIL):
-        reason = (
-            f"its digest is {found.decode(errors='replace')}, its content has {expected.decode()}"
-        )
-    newer = _newer_version(data)
-    if newer is not None:
-        raise FormatError(path, f"format version {newer}; this program reads 1 and {VERSION}")
-    raise CorruptionError(
-        path,
-        max(0, len(body)),
-        f"{reason}; it was damaged, cut, or edited by hand (to accept an edited file as it is: "
-        "penin convert --accept-edited, into a new store)",
-    )
-
-
-def _newer_version(data: bytes) -> int | None:
-    try:
-        version = _decode_version(data).version
-    except msgspec.MsgspecError:
-        return None
-    return version if version > VERSION else None

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import msgspec
 
-from penin.core.artifacts import NumericVectorArtifact
-from penin.core.knowledge import KnowledgeBase
+from penin.core.documents import Documents
+from penin.core.histories import EncodedHistory, Histories, History
+from penin.core.knowledge import KnowledgeBase, KnowledgeView
 from penin.core.transitions import (
     CONFLICT,
     MISSING,
@@ -41,60 +42,19 @@ from penin.core.transitions import (
 HISTORY_MAXLEN_DEFAULT: Final = 1000
 TASK_HISTORY: Final = "task_history"
 SCORE_HISTORY: Final = "score_history"
-_NO_METADATA: Final = b"{}"
-
-
-class History(deque[Any]):
-    """A bounded deque, oldest dropped first, that its readers cannot change.
-
-    `apply` changes it through `deque`'s own methods (`deque.append(history, item)`).
-    """
-
-    __slots__ = ()
-
-    def _refuse(self, *_: object) -> NoReturn:
-        msg = "a history is changed by transitions only: add_task, add_score, append_history"
-        raise TypeError(msg)
-
-    append = appendleft = extend = extendleft = insert = remove = rotate = _refuse
-    pop = popleft = clear = reverse = _refuse
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
-    __hash__ = None
-
-    # A copy, of whatever kind, is a plain deque that its owner may change.
-
-    def copy(self) -> deque[Any]:  # type: ignore[override]  # it is no history of a state
-        """A plain deque with the same items and bound."""
-        return deque(self, self.maxlen)
-
-    __copy__ = copy  # type: ignore[assignment]
-
-    def __add__(self, other: deque[Any]) -> deque[Any]:  # type: ignore[override]
-        return self.copy() + other
-
-    def __mul__(self, number: int) -> deque[Any]:  # type: ignore[override]
-        return self.copy() * number
-
-    __rmul__ = __mul__  # type: ignore[assignment]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return deque, (list(self), self.maxlen)
-
-
-class Histories(dict[str, History]):
-    """Name -> history; `task_history` and `score_history` always exist."""
-
-    __slots__ = ()
 
 
 class StateView(msgspec.Struct, frozen=True):
-    """The whole state at one seq, for a snapshot; later changes do not reach it."""
+    """The whole state at one seq, for a snapshot; later changes do not reach it.
+
+    `histories` is name -> (bound, items as they are kept), `documents` name -> encoded JSON.
+    """
 
     seq: int
     history_maxlen: int | None
-    knowledge_base: KnowledgeBase
+    knowledge_base: KnowledgeView
     histories: dict[str, tuple[int | None, list[Any]]]
-    documents: dict[str, Any]
+    documents: dict[str, bytes]
     history_seqs: dict[str, int]
     document_seqs: dict[str, int]
 
@@ -122,15 +82,15 @@ class State:
         self.history_maxlen = history_maxlen
         self.knowledge_base = KnowledgeBase()
         self.histories = Histories()
-        self.documents: dict[str, Any] = {}
+        self.documents = Documents()
         self.history_seqs: dict[str, int] = {}
         self.document_seqs: dict[str, int] = {}
         self.set_history(TASK_HISTORY, (), history_maxlen)
         self.set_history(SCORE_HISTORY, (), history_maxlen)
 
     def set_history(self, name: str, items: Iterable[Any], maxlen: int | None) -> None:
-        """Make or replace a history; the newest `maxlen` items stay."""
-        history = History(items, maxlen)
+        """Make or replace a history of items as they are kept; the newest `maxlen` stay."""
+        history = (History if name == SCORE_HISTORY else EncodedHistory)(items, maxlen)
         self.histories[name] = history
         if name == TASK_HISTORY:
             self.task_history = history
@@ -183,9 +143,10 @@ class State:
             history_maxlen=self.history_maxlen,
             knowledge_base=self.knowledge_base.view(),
             histories={
-                name: (history.maxlen, list(history)) for name, history in self.histories.items()
+                name: (history.maxlen, list(history.kept()))
+                for name, history in self.histories.items()
             },
-            documents=self.documents.copy(),
+            documents=self.documents.encoded.copy(),
             history_seqs=self.history_seqs.copy(),
             document_seqs=self.document_seqs.copy(),
         )
@@ -196,20 +157,13 @@ class State:
 
 def _add_knowledge(state: State, body: AddKnowledge, seq: int) -> Result:
     vector = body.vector
-    artifact = NumericVectorArtifact.from_parts(vector.dtype, vector.data, bytes(body.metadata))
-    state.knowledge_base.put(body.key, artifact, seq)
+    state.knowledge_base.put(body.key, vector.dtype, vector.data, body.metadata, seq)
     return OK
 
 
 def _extend_knowledge(state: State, body: ExtendKnowledge, seq: int) -> Result:
-    data = body.matrix.data
-    dtype = body.matrix.dtype
-    row_bytes = len(data) // len(body.keys)
-    for index, key in enumerate(body.keys):
-        metadata = _NO_METADATA if body.metadata is None else bytes(body.metadata[index])
-        row = data[index * row_bytes : (index + 1) * row_bytes]
-        artifact = NumericVectorArtifact.from_parts(dtype, row, metadata)
-        state.knowledge_base.put(key, artifact, seq)
+    matrix = body.matrix
+    state.knowledge_base.extend(body.keys, matrix.dtype, matrix.data, body.metadata, seq)
     return OK
 
 
@@ -218,7 +172,7 @@ def _remove_knowledge(state: State, body: RemoveKnowledge, _seq: int) -> Result:
 
 
 def _add_task(state: State, body: AddTask, seq: int) -> Result:
-    deque.append(state.task_history, body.task)
+    deque.append(state.task_history, bytes(body.task))
     state.history_seqs[TASK_HISTORY] = seq
     return OK
 
@@ -238,9 +192,9 @@ def _extend_scores(state: State, body: ExtendScores, seq: int) -> Result:
 def _append_history(state: State, body: AppendHistory, seq: int) -> Result:
     history = state.histories.get(body.name)
     if history is None:
-        state.set_history(body.name, (body.value,), state.history_maxlen)
+        state.set_history(body.name, (bytes(body.value),), state.history_maxlen)
     else:
-        deque.append(history, body.value)
+        deque.append(history, bytes(body.value))
     state.history_seqs[body.name] = seq
     return OK
 
@@ -248,7 +202,7 @@ def _append_history(state: State, body: AppendHistory, seq: int) -> Result:
 def _put_document(state: State, body: PutDocument, seq: int) -> Result:
     if body.if_seq is not None and body.if_seq != state.document_seqs.get(body.name, 0):
         return CONFLICT
-    state.documents[body.name] = body.value
+    state.documents.encoded[body.name] = bytes(body.value)
     state.document_seqs[body.name] = seq
     return OK
 
@@ -256,7 +210,7 @@ def _put_document(state: State, body: PutDocument, seq: int) -> Result:
 def _remove_document(state: State, body: RemoveDocument, _seq: int) -> Result:
     if body.name not in state.documents:
         return MISSING
-    del state.documents[body.name]
+    del state.documents.encoded[body.name]
     del state.document_seqs[body.name]
     return OK
 
@@ -270,7 +224,7 @@ def _set_history_maxlen(state: State, body: SetHistoryMaxlen, seq: int) -> Resul
     else:
         return MISSING
     for name in names:
-        state.set_history(name, state.histories[name], body.maxlen)
+        state.set_history(name, state.histories[name].kept(), body.maxlen)
         state.history_seqs[name] = seq
     return OK
 

@@ -63,6 +63,10 @@ class Body(
     origin: Origin | None = msgspec.field(name="from", default=None)
 
 
+Encoded = msgspec.Raw
+"""A value as JSON, decoded when somebody reads it. What the door makes holds bytes instead."""
+
+
 class Transition(Body, frozen=True, kw_only=True, gc=False, tag_field="type"):
     """One change of the state; `NAMES` are the fields that a log event shows."""
 
@@ -73,7 +77,7 @@ class Transition(Body, frozen=True, kw_only=True, gc=False, tag_field="type"):
         return {}
 
     def revived(self) -> Transition:
-        """The same with its tagged values turned back; only for what holds tags."""
+        """The same with a tagged score turned back; values are revived when they are read."""
         return self
 
 
@@ -115,10 +119,7 @@ class AddTask(Transition, frozen=True, kw_only=True, gc=False, tag="add_task"):
     """Record a task at the end of `task_history`."""
 
     TYPE: ClassVar[str] = "add_task"
-    task: dict[str, Any]
-
-    def revived(self) -> AddTask:
-        return msgspec.structs.replace(self, task=_revived_members(self.task))
+    task: Encoded
 
 
 class AddScore(Transition, frozen=True, kw_only=True, gc=False, tag="add_score"):
@@ -146,13 +147,10 @@ class AppendHistory(Transition, frozen=True, kw_only=True, gc=False, tag="append
 
     TYPE: ClassVar[str] = "append_history"
     name: str
-    value: Any
+    value: Encoded
 
     def subject(self) -> dict[str, Any]:
         return {"name": self.name}
-
-    def revived(self) -> AppendHistory:
-        return msgspec.structs.replace(self, value=from_wire(self.value))
 
 
 class PutDocument(Transition, frozen=True, kw_only=True, gc=False, tag="put_document"):
@@ -160,14 +158,11 @@ class PutDocument(Transition, frozen=True, kw_only=True, gc=False, tag="put_docu
 
     TYPE: ClassVar[str] = "put_document"
     name: str
-    value: Any
+    value: Encoded
     if_seq: int | None = None
 
     def subject(self) -> dict[str, Any]:
         return {"name": self.name}
-
-    def revived(self) -> PutDocument:
-        return msgspec.structs.replace(self, value=from_wire(self.value))
 
 
 class RemoveDocument(Transition, frozen=True, kw_only=True, gc=False, tag="remove_document"):
@@ -245,13 +240,8 @@ def decode_messages(messages: msgspec.Raw | bytes) -> list[AnyBody]:
 
 
 def revive(body: AnyBody) -> AnyBody:
-    """A decoded body with its tagged values turned back."""
+    """A decoded body with its tagged scores turned back."""
     if isinstance(body, Transaction):
         transitions = [transition.revived() for transition in body.transitions]
         return msgspec.structs.replace(body, transitions=transitions)
     return body.revived()  # type: ignore[return-value]  # each gives its own kind
-
-
-def _revived_members(members: dict[str, Any]) -> dict[str, Any]:
-    """A task is a plain dictionary at its top, whatever is in it."""
-    return {name: from_wire(item) for name, item in members.items()}

@@ -119,20 +119,19 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
 
 
-def take_value(value: object, field: str) -> tuple[bytes, Any]:
-    """The JSON of a value that somebody hands in, converted by the table, and what that decodes to.
+def take_value(value: object, field: str) -> bytes:
+    """The JSON of a value that somebody hands in, converted by the table.
 
-    The latter is a copy that shares nothing with the value.
+    `decode_value` makes of it what is kept: a copy that shares nothing with the value.
     Raises RefusedTypeError or RefusedValueError, naming the path below `field`.
     """
     try:
         raw = _ENCODE(value)
-        copy = _DECODE(raw)
         # Most of what is short passes on one `memchr`: every mark has an underscore.
-        if copy == value and (
+        if _DECODE(raw) == value and (
             (_UNDERSCORE not in raw and len(raw) <= _SURELY_SHALLOW) or is_plain(raw)
         ):
-            return raw, copy
+            return raw
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         pass  # the slow way finds the place and the reason, or a conversion
     plain = to_wire(value, field)
@@ -141,16 +140,28 @@ def take_value(value: object, field: str) -> tuple[bytes, Any]:
         raise RefusedValueError(
             field, f"{len(raw)} bytes of JSON are over the limit of {VALUE_BYTES_MAX}"
         )
-    copy = _DECODE(raw)
-    if copy != plain:
+    if _DECODE(raw) != plain:
         raise RefusedValueError(field, "JSON does not hold it exactly")
-    return raw, from_wire(copy)
+    return raw
 
 
-def decode_value(raw: bytes | msgspec.Raw) -> Any:
+def is_object(raw: bytes) -> bool:
+    """Whether a value that `take_value` took is a dictionary, and not a tagged value of its own."""
+    return raw.startswith(b"{") and not raw.startswith(b'{"__type__":')
+
+
+def encode_value(value: Any, field: str) -> bytes:
+    """The JSON of a value that a file held: without the limits of the door.
+
+    Raises RefusedValueError or RefusedTypeError for what no JSON holds, or nested too deep.
+    """
+    return _ENCODE(to_wire(value, field, escape=True))
+
+
+def decode_value(raw: bytes) -> Any:
     """The value that `take_value` or a snapshot wrote; a new copy at every call."""
     plain = _DECODE(raw)
-    return from_wire(plain) if MARK_BYTES in bytes(raw) else plain
+    return from_wire(plain) if MARK_BYTES in raw else plain
 
 
 # -- to JSON ----------------------------------------------------------------------------------
@@ -335,18 +346,6 @@ def revive_tagged(tagged: dict[str, Any]) -> Any:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RefusedValueError(MARK, f"a malformed {mark}: {shown(error)}") from error
-
-
-def copy_value(value: Any) -> Any:
-    """A copy that shares no list, dictionary or deque with `value`; artifacts are immutable."""
-    kind = type(value)
-    if kind is dict:
-        return {name: copy_value(item) for name, item in value.items()}
-    if kind is list:
-        return [copy_value(item) for item in value]
-    if kind is deque:
-        return deque((copy_value(item) for item in value), value.maxlen)
-    return value
 
 
 def _make_float(tagged: dict[str, Any]) -> float:

@@ -130,8 +130,15 @@ EVENTS: Final[dict[str, Event]] = {
         "A snapshot is durable and the journal that it covers is retired.",
         ("reason", "seq", "bytes", "seconds"),
     ),
+    "checkpoint.large_json": Event(
+        "info",
+        "The snapshot is large for JSON: a store of the format safetensors is faster (said once).",
+        ("bytes", "limit"),
+    ),
     "checkpoint.skipped": Event(
-        "debug", "A checkpoint was due and nothing had changed.", ("reason", "seq")
+        "debug",
+        "A checkpoint was due, and nothing had changed or it would not have paid for itself.",
+        ("reason", "seq"),
     ),
     "checkpoint.failed": Event(
         "error",
@@ -223,6 +230,7 @@ FIELDS: Final[dict[str, str]] = {
     "count": "how many: keys, items or scores of a bulk transition; events that are missing",
     "cut_bytes": "the length of the torn tail that was cut off, in bytes",
     "delay_s": "the pause, in seconds",
+    "limit": "the size from which on this is said, in bytes",
     "dir": "the absolute path of the store",
     "durable_seq": "the last transition that is certainly on the disk",
     "epoch": "how often the store has been opened for writing",

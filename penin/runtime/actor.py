@@ -1,7 +1,9 @@
 """The actor: the one task that takes messages from the mailbox and changes the state.
 
 The way of a batch: taken from the mailbox, made durable by one journal append on the journal's
-thread, applied, logged, answered. Append and apply are two neighbouring lines of `_commit`.
+thread, applied, logged, answered. While one batch is applied, the append of the next one is under
+way: the disk and the loop work at the same time, and there is never more than one append in
+flight. Waiting for an append and applying it are neighbouring lines of `_finish`.
 """
 
 from __future__ import annotations
@@ -9,8 +11,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
+
+import msgspec
 
 from penin.core.state import State
 from penin.core.transitions import Ack, AnyTransition, Message, Transaction
@@ -34,11 +39,20 @@ SLICE_S: Final = 0.005
 _PYTHON: Final = "python"
 
 
+class _Append(msgspec.Struct, gc=False):
+    """A batch on its way into the journal, as the transitions `first_seq` to `last_seq`."""
+
+    first_seq: int
+    last_seq: int
+    at: str
+    letters: list[Letter]
+    outcome: asyncio.Future[None]
+
+
 class Actor:
     """Owns the state; the only caller of `State.apply` on a live one.
 
-    `between_commits` is a lock that is held while a commit is on its way: whoever holds it sees
-    the state, and the journal, between two commits.
+    `listeners` are told the seq whenever a batch was applied.
     """
 
     def __init__(
@@ -54,16 +68,18 @@ class Actor:
     ) -> None:
         self.state = state
         self.at = at
-        self.between_commits = asyncio.Lock()
         self.failure: PeninError | None = None
         self.has_bug = False
         self.durable_seq = journal.durable_seq
-        self.on_applied: Callable[[int], None] = _nobody
+        self.listeners: list[Callable[[int], None]] = []
         self._mailbox = mailbox
         self._journal = journal
         self._thread = thread
         self._settings = settings
         self._log = log
+        self._committing = asyncio.Lock()
+        self._interruptions = 0  # who waits for a moment between two commits, or has it
+        self._under_way: list[_Append] = []
         self._is_full = False
         self._end: PeninError | None = None
         self._durable_waiters: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -80,7 +96,7 @@ class Actor:
             while batch := await self._mailbox.take(
                 settings.batch_messages_max, settings.batch_bytes_max
             ):
-                async with self.between_commits:
+                async with self._committing:
                     await self._commit(batch)
             await self._thread.call(self._journal.sync)  # nobody waits for a second that is over
         except JournalFailedError as error:
@@ -91,25 +107,35 @@ class Actor:
             self._mailbox.refuse_all(self._end)
             self._release_durable_waiters(self._end)
 
-    async def _commit(self, batch: list[Letter]) -> None:
-        first_seq = self.state.seq + 1
+    @asynccontextmanager
+    async def between_commits(self) -> AsyncIterator[None]:
+        """Wait until no commit is on its way, and hold the next one off.
+
+        Whoever is inside sees the state and the journal at the same seq.
+        """
+        self._interruptions += 1
         try:
-            await self._append(first_seq, batch)  # on return, the acknowledgement's condition holds
-            await self._apply(first_seq, batch)
-        except StorageFullError as error:
-            self._refuse_full(batch, error)
+            async with self._committing:
+                yield
+        finally:
+            self._interruptions -= 1
+
+    async def _commit(self, batch: list[Letter]) -> None:
+        """Commit `batch`, and then whatever gathers meanwhile, until nothing does."""
+        try:
+            append: _Append | None = self._begin(self.state.seq + 1, batch)
+            while append is not None:
+                append = await self._finish(append)
         except asyncio.CancelledError:
-            self._fail(
-                batch, JournalFailedError(self._place, "cancelled in the middle of a commit")
-            )
+            self._fail(JournalFailedError(self._place, "cancelled in the middle of a commit"))
             raise
         except JournalFailedError as error:
-            self._fail(batch, error)
+            self._fail(error)
             raise
         except Exception as error:
             failure = JournalFailedError(self._place, f"the actor stopped on a bug: {error!r}")
             self.has_bug = True
-            self._fail(batch, failure)
+            self._fail(failure)
             self._log.error("actor.failed", cause=repr(error), exc_info=error)
             raise failure from error
 
@@ -117,26 +143,54 @@ class Actor:
     def _place(self) -> str:
         return f"store {self._journal.store}"
 
-    async def _append(self, first_seq: int, batch: list[Letter]) -> None:
-        messages = [letter.message.raw for letter in batch]
-        last_seq = first_seq - 1 + sum([letter.message.count for letter in batch])
+    def _begin(self, first_seq: int, letters: list[Letter]) -> _Append:
+        """Hand a batch to the journal's thread."""
+        messages = [letter.message.raw for letter in letters]
+        last_seq = first_seq - 1 + sum([letter.message.count for letter in letters])
         at = now_text()
-        await self._thread.call(self._journal.append, first_seq, last_seq, at, messages)
-        self.at = at
+        outcome = self._thread.call(self._journal.append, first_seq, last_seq, at, messages)
+        append = _Append(first_seq, last_seq, at, letters, outcome)
+        self._under_way.append(append)
+        return append
+
+    async def _finish(self, append: _Append) -> _Append | None:
+        """Wait until an append is durable and apply it; the append that was begun meanwhile."""
+        try:
+            await append.outcome  # on return, the condition of the acknowledgement holds
+        except StorageFullError as error:
+            self._under_way.clear()
+            self._refuse_full(append.letters, error)
+            return None
+        following = self._begin_following(append.last_seq + 1)
+        await self._apply(append)
+        self._under_way.remove(append)
+        return following
+
+    def _begin_following(self, first_seq: int) -> _Append | None:
+        """The append of what has gathered, unless somebody wants to come between two commits."""
+        if self._interruptions:
+            return None
+        settings = self._settings
+        letters = self._mailbox.take_nowait(settings.batch_messages_max, settings.batch_bytes_max)
+        return self._begin(first_seq, letters) if letters else None
+
+    async def _apply(self, append: _Append) -> None:
         if self._is_full:
             self._is_full = False
-            self._log.info("storage.has_room", seq=last_seq)
-
-    async def _apply(self, first_seq: int, batch: list[Letter]) -> None:
+            self._log.info("storage.has_room", seq=append.last_seq)
+        self.at = append.at
+        seq, letters = append.first_seq, append.letters
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
-        for start in range(0, len(batch), SLICE_MESSAGES):
+        for start in range(0, len(letters), SLICE_MESSAGES):
             if start and loop.time() - begun_s > SLICE_S:
                 await asyncio.sleep(0)
                 begun_s = loop.time()
-            first_seq = self._apply_slice(first_seq, batch[start : start + SLICE_MESSAGES])
-        self.note_durable(self._journal.durable_seq)
-        self.on_applied(self.state.seq)
+            seq = self._apply_slice(seq, letters[start : start + SLICE_MESSAGES])
+        # The next append may be durable already, and is not applied.
+        self.note_durable(min(self._journal.durable_seq, append.last_seq))
+        for listener in self.listeners:
+            listener(self.state.seq)
 
     def _apply_slice(self, first_seq: int, letters: list[Letter]) -> int:
         """Apply, log and answer; returns the seq after them."""
@@ -182,12 +236,14 @@ class Actor:
             if not letter.answer.done():
                 letter.answer.set_exception(StorageFullError(error.path, error.reason))
 
-    def _fail(self, batch: list[Letter], error: JournalFailedError) -> None:
-        """Stop for good: the batch has an unknown outcome, and everything later is refused."""
+    def _fail(self, error: JournalFailedError) -> None:
+        """Stop for good: what is under way has an unknown outcome, and all later is refused."""
         self.failure = error
-        for letter in batch:
-            if not letter.answer.done():
-                letter.answer.set_exception(JournalFailedError(error.path, error.reason))
+        for append in self._under_way:
+            append.outcome.cancel()  # nobody waits for it any more
+            for letter in append.letters:
+                if not letter.answer.done():
+                    letter.answer.set_exception(JournalFailedError(error.path, error.reason))
 
     # -- what is durable ----------------------------------------------------------------------
 
@@ -220,10 +276,6 @@ class Actor:
             if not waiter.done():
                 waiter.set_exception(error)
         self._durable_waiters.clear()
-
-
-def _nobody(_seq: int) -> None:
-    """Who is told what was applied, before the checkpointer is there."""
 
 
 def _subject(body: AnyTransition) -> dict[str, object]:

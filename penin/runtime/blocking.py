@@ -9,12 +9,14 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from numpy.typing import NDArray
 
 from penin.core.artifacts import NumericVectorArtifact
+from penin.core.nearest import Metric, Neighbour
 from penin.core.transitions import Ack, Message
 from penin.errors import ClosedError, WrongContextError
 from penin.runtime.open import open_store
@@ -128,6 +130,19 @@ class BlockingOrchestrator:
     def get(self, key: str) -> NumericVectorArtifact | None:
         """The artifact under `key`, or None."""
         return self._call(self._orchestrator.get, key)  # type: ignore[no-any-return]
+
+    def nearest(
+        self,
+        vector: Sequence[float] | NDArray[Any],
+        k: int = 10,
+        metric: Metric = "cosine",
+        where: Mapping[str, Any] | None = None,
+        *,
+        approximate: bool = False,
+    ) -> list[Neighbour]:
+        """The `k` artifacts nearest to `vector`, best first."""
+        search = partial(self._orchestrator.nearest, approximate=approximate)
+        return self._call(search, vector, k, metric, where)  # type: ignore[no-any-return]
 
     def get_document(self, name: str, type: Any = None) -> Any:
         """A copy of a document, as `type` if given, or None."""

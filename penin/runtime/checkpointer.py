@@ -12,7 +12,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
-from penin.core.snapshots import Envelope, encode_snapshot
+from penin.core.formats import encode_state
+from penin.core.snapshots import Envelope
 from penin.core.state import StateView
 from penin.errors import (
     ClosedError,
@@ -23,16 +24,29 @@ from penin.errors import (
 )
 from penin.logs import EventLog
 from penin.runtime.actor import Actor
+from penin.runtime.digests import digested_beside
 from penin.runtime.storage_thread import StorageThread
 from penin.runtime.store import Store
 from penin.settings import Settings
+from penin.storage.snapshots import JSON_SUFFIX
 
 CHECKPOINTS_KEPT: Final = 2
 """The current snapshot and the one before it, so that a damaged one has a way back."""
+SMALL_BYTES: Final = 16 * 2**20
+"""A snapshot of up to this size is written whenever it is due. A larger one has to pay for itself:
+the journal since the last one must have grown to the size of that. So over any time the snapshots
+have no more bytes than the journal and its last state, and recovery replays no more bytes than it
+reads from the snapshot."""
+
+LARGE_JSON_BYTES: Final = 64 * 2**20
+"""From this size on the log says, once, that the other format is faster."""
 
 
 class Checkpointer:
-    """Writes checkpoints: on a timer, after so many transitions, and on request."""
+    """Writes checkpoints: on a timer, after so many transitions, and on request.
+
+    One that nobody asked for is left out where it would not pay for itself (`SMALL_BYTES`).
+    """
 
     def __init__(
         self,
@@ -44,8 +58,10 @@ class Checkpointer:
         settings: Settings,
         log: EventLog,
         snapshot_seq: int,
+        snapshot_bytes: int,
     ) -> None:
         self.snapshot_seq = snapshot_seq
+        self._snapshot_bytes = snapshot_bytes
         self._store = store
         self._actor = actor
         self._journal_thread = journal_thread
@@ -58,7 +74,8 @@ class Checkpointer:
         self._closed = False
         self._finishing = False
         self._has_failed = False
-        actor.on_applied = self.note_applied
+        self._is_large_noted = False
+        actor.listeners.append(self.note_applied)
 
     def request(self, reason: str) -> asyncio.Future[int]:
         """A checkpoint of all that is applied now; the future gives its seq.
@@ -76,9 +93,14 @@ class Checkpointer:
 
     def note_applied(self, seq: int) -> None:
         """The state is at `seq`; a checkpoint may be due."""
-        due = seq - self.snapshot_seq >= self._settings.checkpoint_transitions_max
-        if due and not self._has_failed:  # after a failure, the timer tries again
+        if seq - self.snapshot_seq < self._settings.checkpoint_transitions_max:
+            return
+        if not self._has_failed and self._pays():  # after a failure, the timer tries again
             self._wanted.set()
+
+    def _pays(self) -> bool:
+        size = self._snapshot_bytes
+        return size <= SMALL_BYTES or self._store.journal.size_bytes(self.snapshot_seq) >= size
 
     def abort(self) -> None:
         """Make the snapshot that is being written fail, so that its thread ends soon."""
@@ -120,6 +142,9 @@ class Checkpointer:
         requests, self._requests = self._requests, []
         if requests and not self._finishing:
             reason = requests[0][0]
+        if not requests and not self._pays():
+            self._log.debug("checkpoint.skipped", reason=reason, seq=self._actor.state.seq)
+            return
         try:
             seq = await self.checkpoint(reason)
             self._has_failed = False
@@ -156,7 +181,7 @@ class Checkpointer:
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
         try:
-            async with self._actor.between_commits:
+            async with self._actor.between_commits():
                 if self._actor.failure is not None:
                     # It came with the commit that was waited for, which may be applied in part.
                     raise self._actor.failure
@@ -171,11 +196,18 @@ class Checkpointer:
         except (PeninError, OSError) as error:
             self._log.error("checkpoint.failed", reason=reason, seq=seq, cause=str(error))
             raise
-        self.snapshot_seq = seq
+        self.snapshot_seq, self._snapshot_bytes = seq, size
         seconds = round(loop.time() - begun_s, 6)
         self._log.info("checkpoint.finished", reason=reason, seq=seq, bytes=size, seconds=seconds)
+        self._note_large(size)
         await self._retire_older(seq)
         return seq
+
+    def _note_large(self, size: int) -> None:
+        if size > LARGE_JSON_BYTES and self._store.snapshots.suffix == JSON_SUFFIX:
+            if not self._is_large_noted:
+                self._log.info("checkpoint.large_json", bytes=size, limit=LARGE_JSON_BYTES)
+            self._is_large_noted = True
 
     async def _retire_older(self, seq: int) -> None:
         """What cannot be deleted now is deleted after the next checkpoint."""
@@ -195,10 +227,13 @@ class Checkpointer:
         assert envelope.epoch is not None
         assert envelope.at is not None
 
-        chunks = self._until_aborted(encode_snapshot(view, envelope))
-        return self._store.snapshots.put(view.seq, envelope.epoch, envelope.at, chunks)
+        snapshots = self._store.snapshots
+        with digested_beside() as digested:
+            chunks = encode_state(view, envelope, snapshots.suffix, digested)
+            chunks = self._until_aborted(chunks)
+            return snapshots.put(view.seq, envelope.epoch, envelope.at, chunks)
 
-    def _until_aborted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _until_aborted(self, chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         for chunk in chunks:
             if self._aborted:
                 raise ClosedError("the orchestrator stopped during the checkpoint")

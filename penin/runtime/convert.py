@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 
 import msgspec
 
-from penin.core.snapshots import decode_snapshot
+from penin.core.formats import decode_state
 from penin.errors import StorageError
 from penin.runtime.clock import now_text
-from penin.runtime.recovery import begin_store
-from penin.runtime.store import resolved, store_at
-from penin.settings import Settings
-from penin.storage.filesystem import OsFileSystem, read_file
+from penin.runtime.recovery import begin_store, read_store
+from penin.runtime.store import Store, resolved, store_at
+from penin.settings import Format, Settings
+from penin.storage.filesystem import FileBlocks, OsFileSystem
+from penin.storage.snapshots import digest_of
 
 
 class Converted(msgspec.Struct, frozen=True):
@@ -25,29 +25,49 @@ class Converted(msgspec.Struct, frozen=True):
     knowledge_base_size: int
 
 
-def convert(source: Path, directory: Path, *, accept_edited: bool = False) -> Converted:
-    """Make a store in `directory`, which must hold none, of the snapshot file `source`.
+def convert(
+    source: Path,
+    directory: Path,
+    *,
+    accept_edited: bool = False,
+    format: Format | None = None,  # noqa: A002  # the word of the settings
+) -> Converted:
+    """Make a store in `directory`, which must hold none, of a snapshot file or of a store.
 
-    The new store has an id of its own and names in `forked_from` what it came from; seq goes on
-    from that of the snapshot. What a journal beside `source` holds after it is not taken. With
+    The new store has an id of its own, snapshots of `format` (None: json), and names in
+    `forked_from` what it came from; seq goes on from there. Of a store, which may be in use, all
+    is taken that is on disk now; of a snapshot file what a journal beside it holds after it is not
+    taken. A file of the suffix `.safetensors` is read as that, every other one as JSON. With
     `accept_edited` a version 2 file is read although its digest is wrong. When it returns, the
     new store is durable. Interrupted, it can be called again.
 
     Raises FileNotFoundError, CorruptionError, FormatError; LockedError, or StorageError where
     `directory` holds a store already.
     """
-    data = read_file(OsFileSystem(), source.resolve())
-    state, envelope = decode_snapshot(data, source, accept_edited=accept_edited)
-    store = store_at(resolved(directory), Settings())
+    digest = None
+    if source.is_dir():
+        state, envelope = read_store(source.resolve())
+    else:
+        with FileBlocks(OsFileSystem(), source.resolve()) as blocks:
+            state, envelope = decode_state(
+                blocks, source, source.suffix, accept_edited=accept_edited
+            )
+            digest = digest_of(blocks)
+    store = store_at(resolved(directory), Settings(format=format or "json"))
     store.prepare(0.0, time.sleep)
     try:
-        if store.snapshots.latest() is not None or (
-            not store.journal.is_empty() and store.journal.holds_transitions()
-        ):
+        if _holds_store(store):
             raise StorageError(directory, "there is a store already; name another directory")
         at = envelope.at or now_text()
-        digest = hashlib.sha256(data).hexdigest()
         store_id = begin_store(store, state, at, envelope, digest)
     finally:
         store.release()
     return Converted(store_id, state.seq, len(state.knowledge_base))
+
+
+def _holds_store(store: Store) -> bool:
+    latest = store.snapshots.latest()
+    if latest is None:
+        return not store.journal.is_empty() and store.journal.holds_transitions()
+    with latest:
+        return True

@@ -48,12 +48,6 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._letters)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the next `put` would be refused for want of room."""
-        places = len(self._letters) + self._reserved
-        return places >= self._messages_max or self._bytes >= self._bytes_max
-
     def open(self) -> None:
         """Take messages from now on."""
         self._refusal = None
@@ -65,10 +59,13 @@ class Mailbox:
         the message is applied all the same. Raises MailboxFullError when there is no room, or
         somebody waits for it already, and ClosedError (or what the mailbox was closed with).
         """
-        if self._refusal is not None:
-            raise self._refusal
-        if self._waiting or self.is_full:
-            raise MailboxFullError(self._messages_max)
+        if (
+            self._refusal is not None
+            or self._waiting
+            or self._bytes >= self._bytes_max
+            or len(self._letters) + self._reserved >= self._messages_max
+        ):
+            raise self._refusal or MailboxFullError(self._messages_max)
         return self._append(message, context)
 
     async def put_waiting(self, message: Message, context: Context | None) -> Ack:
@@ -111,16 +108,17 @@ class Mailbox:
         waiting, it has taken nothing.
         """
         while True:
-            taken = self._cut(messages_max, bytes_max)
+            taken = self.take_nowait(messages_max, bytes_max)
             if taken or (self._refusal is not None and not self._letters):
                 return taken
             self._taker = self._loop.create_future()
             try:
                 await self._taker
             finally:
-                self._taker = None
+                self._taker = None  # also where it was cancelled
 
-    def _cut(self, messages_max: int, bytes_max: int) -> list[Letter]:
+    def take_nowait(self, messages_max: int, bytes_max: int) -> list[Letter]:
+        """What `take` gives, or an empty list."""
         letters = self._letters
         if len(letters) <= messages_max and self._bytes <= bytes_max:
             self._letters = []
@@ -161,8 +159,9 @@ class Mailbox:
                 letter.answer.set_exception(refusal)
 
     def _wake_taker(self) -> None:
-        if self._taker is not None and not self._taker.done():
-            self._taker.set_result(None)
+        taker, self._taker = self._taker, None  # once for all who put before it runs
+        if taker is not None and not taker.done():
+            taker.set_result(None)
 
     def _wake_sender(self) -> None:
         """Give a place to the one who waits longest; it is kept until that task runs."""

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import to_thread
 from numpy.typing import NDArray
 
 from penin.core import door
 from penin.core.artifacts import NumericVectorArtifact
+from penin.core.nearest import Metric, Neighbour, nearest, query_of
 from penin.core.reader import StateReader
 from penin.core.state import State
 from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message as message_of
 from penin.errors import ClosedError, MailboxFullError
+from penin.runtime.index import Indexes
 from penin.runtime.transaction import TransactionBuilder
 
 if TYPE_CHECKING:
-    import asyncio
-
     from penin.runtime.actor import Actor
     from penin.runtime.supervisor import Supervisor
+
+
+BULK_IN_FLIGHT: Final = 4
+"""How many messages of a bulk are under way: one on the disk, and the next ones made meanwhile."""
 
 
 class EmbeddedOrchestrator:
@@ -39,6 +45,8 @@ class EmbeddedOrchestrator:
         self._actor = actor
         self._mailbox = supervisor.mailbox
         self._log = supervisor.log
+        store = supervisor.store
+        self._indexes = Indexes(state, self.stopping, store.index_directory, store.journal.store)
 
     def __repr__(self) -> str:
         return f"<EmbeddedOrchestrator of {self._supervisor.store.name}, {self.phase}>"
@@ -90,11 +98,19 @@ class EmbeddedOrchestrator:
         """See `AsyncOrchestrator`."""
         in_thread = to_thread.run_sync
         messages = await in_thread(door.extend_knowledge, keys, matrix, metadata)
-        ack: Ack | None = None
-        while (message := await in_thread(next, messages, None)) is not None:
-            ack = await self._deliver(message)
-        assert ack is not None  # the door refuses an empty matrix
-        return ack
+        sent: deque[asyncio.Future[Ack]] = deque()
+        try:
+            while (message := await in_thread(next, messages, None)) is not None:
+                if len(sent) == BULK_IN_FLIGHT:
+                    await sent.popleft()
+                sent.append(asyncio.ensure_future(self._deliver(message)))
+            while len(sent) > 1:
+                await sent.popleft()
+            return await sent[0]  # the door refuses an empty matrix
+        finally:
+            for answer in sent:
+                answer.add_done_callback(_look_at)
+                answer.cancel()  # what the actor has not taken yet is withdrawn
 
     async def add_task(self, task: Mapping[str, Any]) -> Ack:
         """See `AsyncOrchestrator`."""
@@ -162,7 +178,31 @@ class EmbeddedOrchestrator:
     async def get(self, key: str) -> NumericVectorArtifact | None:
         """See `AsyncOrchestrator`."""
         self._check_open()
-        return self.view.knowledge_base.get(key)
+        found = self.view.knowledge_base.find(key)
+        if found is None:
+            return None
+        segment, row = found
+        if segment.is_ready(row):
+            return segment.artifact(row)
+        # It may wait for the disk. A row never changes, whatever becomes of its key meanwhile.
+        return await to_thread.run_sync(segment.artifact, row)
+
+    async def nearest(
+        self,
+        vector: Sequence[float] | NDArray[Any],
+        k: int = 10,
+        metric: Metric = "cosine",
+        where: Mapping[str, Any] | None = None,
+        *,
+        approximate: bool = False,
+    ) -> list[Neighbour]:
+        """See `AsyncOrchestrator`."""
+        self._check_open()
+        query = query_of(vector, k, metric, where)
+        if approximate:
+            return await self._indexes.nearest(query)
+        view = self.view.knowledge_base.view()
+        return await to_thread.run_sync(nearest, view, query, abandon_on_cancel=True)
 
     async def get_document(self, name: str, type: Any = None) -> Any:
         """See `AsyncOrchestrator`."""
@@ -185,6 +225,10 @@ class EmbeddedOrchestrator:
         if self.phase in {"stopped", "failed"}:
             raise ClosedError("the orchestrator is closed")
 
+    async def save_indexes(self) -> None:
+        """The supervisor's last call, after the last checkpoint."""
+        await self._indexes.save(self._actor.durable_seq)
+
     # -- closing ------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
@@ -199,3 +243,9 @@ class EmbeddedOrchestrator:
         await supervisor.ended.wait()
         if supervisor.failure is not None:
             raise supervisor.failure
+
+
+def _look_at(answer: asyncio.Future[Ack]) -> None:
+    """An answer that nobody waits for any more, so that its exception is not reported."""
+    if not answer.cancelled():
+        answer.exception()

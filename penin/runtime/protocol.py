@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, overload
 from numpy.typing import NDArray
 
 from penin.core.artifacts import NumericVectorArtifact
+from penin.core.nearest import Metric, Neighbour
 from penin.core.transitions import Ack, Message
 from penin.runtime.transaction import TransactionBuilder
 
@@ -71,8 +72,9 @@ class AsyncOrchestrator(Protocol):
         """Put one artifact for each row of `matrix`, of shape (len(keys), n).
 
         It is checked whole first. A large one is sent as several messages of about 1 MiB, each
-        atomic by itself; cancelled or failed in between, the earlier ones stay. Do not change
-        the arguments before it returns. The last `Ack` is returned.
+        atomic by itself, and a few of them under way at once: cancelled or failed in between,
+        some of them are stored and some not. Refused inside a transaction. Do not change the
+        arguments before it returns. The last `Ack` is returned.
         """
 
     async def add_task(self, task: Mapping[str, Any]) -> Ack:
@@ -124,6 +126,31 @@ class AsyncOrchestrator(Protocol):
 
     async def get(self, key: str) -> NumericVectorArtifact | None:
         """The artifact under `key`, or None."""
+
+    async def nearest(
+        self,
+        vector: Sequence[float] | NDArray[Any],
+        k: int = 10,
+        metric: Metric = "cosine",
+        where: Mapping[str, Any] | None = None,
+        *,
+        approximate: bool = False,
+    ) -> list[Neighbour]:
+        """The `k` artifacts nearest to `vector`, best first, with keys and scores.
+
+        It is exact, and of one moment: what is applied when it is called. With `approximate` it
+        is much faster once there are many, and may miss some; an index is built behind it, by
+        `penin[index]`. Removed keys are never given, and what is newer than the index is always
+        searched. Raises UsageError where usearch is not installed.
+
+        `metric` is `cosine` or `dot`
+        (higher is better) or `euclidean` (the distance, lower is better). `where` maps fields of
+        the metadata to the value wanted, or to a list of values of which any will do. Fewer come
+        back where there are fewer. Raises RefusedTypeError or RefusedValueError, naming the
+        argument: for one, where there are artifacts and none has the dimension of `vector`.
+
+        It runs in a thread. Cancelled, it goes on there to its end, and nothing waits for it.
+        """
 
     @overload
     async def get_document(self, name: str, type: None = None) -> Any: ...

@@ -5,7 +5,6 @@ Everything here runs on the journal's thread, where nothing else has the state y
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,13 @@ from typing import Final
 import msgspec
 
 from penin.core import door
-from penin.core.snapshots import Envelope, decode_snapshot, encode_snapshot
+from penin.core.formats import decode_state, encode_state
+from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.core.transitions import decode_messages, transition_count
 from penin.errors import CorruptionError, FormatError, JournalGapError, PeninError
 from penin.runtime.clock import now_text
+from penin.runtime.digests import digested_beside
 from penin.runtime.store import JOURNAL_DIRECTORY, Store
 from penin.settings import Settings
 from penin.storage.commits import Commit, ForkedFrom
@@ -26,7 +27,7 @@ from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.journal import Journal
 from penin.storage.reader import JournalReader
 from penin.storage.repair import Repairs
-from penin.storage.snapshots import FileSnapshotStore
+from penin.storage.snapshots import JSON_SUFFIX, FileSnapshotStore, digest_of
 
 READ_TRIES_MAX: Final = 10
 """How often a reader without the lock starts anew because a checkpoint took files from under it."""
@@ -46,6 +47,7 @@ class Recovered(msgspec.Struct):
     at: str
     repairs: Repairs
     snapshot_seq: int | None = None
+    snapshot_bytes: int = 0
     first_replayed_seq: int | None = None
     last_replayed_seq: int | None = None
     original: Path | None = None
@@ -64,18 +66,32 @@ def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> 
     Raises CorruptionError, FormatError, StorageFullError or another StorageError, OSError.
     """
     journal, snapshots = store.journal, store.snapshots
-    data = snapshots.latest()
-    envelope = Envelope()
-    if data is None:
+    check_format(store, settings)
+    latest = snapshots.latest()
+    envelope, digest = Envelope(), None
+    if latest is None:
         recovered = Recovered(State(), now_text(), Repairs())
     else:
-        state, envelope = decode_snapshot(data, snapshots.path)
-        recovered = Recovered(state, envelope.at or now_text(), Repairs(), snapshot_seq=state.seq)
-    if abandoned():
-        raise RecoveryAbandonedError
-    if data is not None and envelope.store is None:
-        _convert(store, recovered, envelope, data)
-    elif data is None and journal.is_empty():
+        with latest as blocks:
+            state, envelope = decode_state(
+                blocks, snapshots.path, snapshots.suffix, abandoned=lambda: _check(abandoned)
+            )
+            if envelope.store is None:
+                digest = digest_of(blocks)
+            size = blocks.size_bytes
+        recovered = Recovered(
+            state,
+            envelope.at or now_text(),
+            Repairs(),
+            snapshot_seq=state.seq,
+            snapshot_bytes=size,
+        )
+    _check(abandoned)
+    if digest is not None:
+        _convert(store, recovered, envelope, digest)
+    elif latest is None and snapshots.suffix != JSON_SUFFIX:
+        _begin_with_snapshot(store, recovered)
+    elif latest is None and journal.is_empty():
         journal.create(str(uuid.uuid4()), seq=0, forked_from=None)
     else:
         _replay(store, recovered, envelope, abandoned)
@@ -84,6 +100,37 @@ def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> 
     recovered.repairs = journal.repairs
     _bound_histories(journal, recovered, settings)
     return recovered
+
+
+def _check(abandoned: Callable[[], bool]) -> None:
+    if abandoned():
+        raise RecoveryAbandonedError
+
+
+def check_format(store: Store, settings: Settings) -> None:
+    """Raise FormatError where the settings ask for another format than that of the store."""
+    ours = store.snapshots.suffix.removeprefix(".")
+    if settings.format is not None and settings.format != ours:
+        raise _another_format(store, ours, settings.format)
+
+
+def _another_format(store: Store, ours: str, asked: str) -> FormatError:
+    return FormatError(
+        store.name,
+        f"the format of this store is {ours}, not {asked}; a new store of that format is made by "
+        f"penin convert {store.name} --to DIR --format {asked}",
+    )
+
+
+def _begin_with_snapshot(store: Store, recovered: Recovered) -> None:
+    """Make a new store whose format stands in its first snapshot, that of an empty state.
+
+    A JSON store has none before its first checkpoint. Interrupted, this is done again.
+    """
+    journal, suffix = store.journal, store.snapshots.suffix
+    if not journal.is_empty() and journal.holds_transitions():
+        raise _another_format(store, "json", suffix.removeprefix("."))
+    begin_store(store, recovered.state, recovered.at, Envelope(), None)
 
 
 def _replay(
@@ -142,7 +189,7 @@ def apply_commit(state: State, commit: Commit, place: Path) -> None:
         state.apply(body, state.seq + 1)
 
 
-def _convert(store: Store, recovered: Recovered, envelope: Envelope, data: bytes) -> None:
+def _convert(store: Store, recovered: Recovered, envelope: Envelope, digest: str) -> None:
     """Make a store of a snapshot that was saved outside one; an interrupted try is done again."""
     journal, snapshots = store.journal, store.snapshots
     if not journal.is_empty() and journal.holds_transitions():
@@ -152,21 +199,26 @@ def _convert(store: Store, recovered: Recovered, envelope: Envelope, data: bytes
             "open it in a directory of its own",
         )
     recovered.original = snapshots.keep_original()
-    digest = hashlib.sha256(data).hexdigest()
     begin_store(store, recovered.state, recovered.at, envelope, digest)
 
 
-def begin_store(store: Store, state: State, at: str, before: Envelope, digest: str) -> str:
+def begin_store(store: Store, state: State, at: str, before: Envelope, digest: str | None) -> str:
     """Make a store that goes on from a state of another one, or of none; its id.
 
     `before` is the envelope that the state had, `digest` the SHA-256 of its file, for one that
-    no journal led to. The snapshot is the last thing to come: until then, all can be done again.
+    no journal led to, or None for an empty state that comes from nowhere. The snapshot is the last
+    thing to come: until then, all can be done again.
     """
-    fork = ForkedFrom(store=before.store, seq=state.seq, hash=before.journal_hash or digest)
+    origin = before.journal_hash or digest
+    fork = None
+    if origin is not None:
+        fork = ForkedFrom(store=before.store, seq=state.seq, hash=origin)
     store_id = str(uuid.uuid4())
     store.journal.create(store_id, seq=state.seq, forked_from=fork)
     ours = Envelope(store_id, 0, at, store.journal.head_hash, before.schema_version)
-    store.snapshots.put(state.seq, 0, at, encode_snapshot(state.view(), ours))
+    with digested_beside() as digested:
+        blocks = encode_state(state.view(), ours, store.snapshots.suffix, digested)
+        store.snapshots.put(state.seq, 0, at, blocks)
     return store_id
 
 
@@ -183,7 +235,14 @@ def _bound_histories(journal: Journal, recovered: Recovered, settings: Settings)
 
 
 def read_state(directory: Path, fs: FileSystem | None = None) -> State:
+    """The state as it is on disk now; see `read_store`."""
+    return read_store(directory, fs)[0]
+
+
+def read_store(directory: Path, fs: FileSystem | None = None) -> tuple[State, Envelope]:
     """The state as it is on disk now, without the lock, changing nothing, beside a live writer.
+
+    With it what a snapshot of it would say about itself.
 
     An incomplete last line is ignored. Raises FileNotFoundError where there is no store, and
     CorruptionError or FormatError for what a crash does not explain.
@@ -198,21 +257,27 @@ def read_state(directory: Path, fs: FileSystem | None = None) -> State:
     raise AssertionError  # the loop returns or raises
 
 
-def _read_once(directory: Path, fs: FileSystem) -> State:
+def _read_once(directory: Path, fs: FileSystem) -> tuple[State, Envelope]:
     snapshots = FileSnapshotStore(fs, directory)
     journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
-    data = snapshots.latest()
-    no_journal = not fs.exists(directory / JOURNAL_DIRECTORY) or journal.is_empty()
-    if data is None:
-        if no_journal:
+    latest = snapshots.latest()
+    if latest is None:
+        if not fs.exists(directory / JOURNAL_DIRECTORY) or journal.is_empty():
             raise FileNotFoundError(2, "no store here", str(directory))
         state, envelope = State(), Envelope()
     else:
-        state, envelope = decode_snapshot(data, snapshots.path)
+        with latest as blocks:
+            state, envelope = decode_state(blocks, snapshots.path, snapshots.suffix)
         if envelope.store is None:
-            return state
+            return state, envelope
+    at = envelope.at
     for commit in journal.read(state.seq, envelope.journal_hash):
         apply_commit(state, commit, directory)
-    if journal.end is not None and journal.end.header is not None:
-        check_store(envelope, journal.end.header.store, directory)
-    return state
+        at = commit.at
+    end = journal.end
+    if end is None or end.header is None:
+        return state, envelope
+    check_store(envelope, end.header.store, directory)
+    position = end.position
+    schema = envelope.schema_version
+    return state, Envelope(end.header.store, position.epoch, at, position.hash, schema)

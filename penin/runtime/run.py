@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from penin.logs import EventLog, embedded_logger
-from penin.runtime.collector import collector_of_a_service
+from penin.runtime.interpreter import interpreter_of_a_service
 from penin.runtime.leftovers import Leftover, Threads, end_tasks
 from penin.runtime.open import check_platform
 from penin.runtime.store import resolved, store_at
@@ -33,8 +33,8 @@ def run(
 
     Each worker is an `async def worker(orchestrator)`, and gets those of `arguments` that it has
     parameters for. It ends when SIGINT or SIGTERM comes, or when all workers and `sources` have
-    returned, if there are any. For the main thread of a process, whose garbage collector it sets
-    for the time of the call (`penin.runtime.collector`).
+    returned, if there are any. For the main thread of a process, whose interpreter it sets
+    for the time of the call (`penin.runtime.interpreter`).
 
     A worker that goes on after its cancellation, and a call on a thread that does not end, are
     waited for as long as `cancel_grace_s` says and then left behind, as `worker.abandoned` in the
@@ -80,7 +80,7 @@ class Service:
 
     def run(self) -> None:
         """Run to the end. Raises what ended it; takes bounded time once all is saved."""
-        with collector_of_a_service():
+        with interpreter_of_a_service():
             runner, threads = asyncio.Runner(), Threads()
             loop = runner.get_loop()
             loop.set_default_executor(threads)

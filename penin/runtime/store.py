@@ -12,10 +12,11 @@ from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.journal import FileJournal, Journal
 from penin.storage.lock import Holder, StoreLock
 from penin.storage.memory import MemoryJournal, MemorySnapshotStore
-from penin.storage.snapshots import FileSnapshotStore, SnapshotStore
+from penin.storage.snapshots import JSON_SUFFIX, FileSnapshotStore, SnapshotStore
 
 MEMORY: Final = ":memory:"
 JOURNAL_DIRECTORY: Final = "journal"
+INDEX_DIRECTORY: Final = "index"
 
 
 class Store:
@@ -39,6 +40,12 @@ class Store:
     def name(self) -> str:
         """The absolute path of the store, or `:memory:`."""
         return MEMORY if self.directory is None else str(self.directory)
+
+    @property
+    def index_directory(self) -> Path | None:
+        """Where indexes are saved: usearch writes its files by itself, so on no other system."""
+        is_real = self.directory is not None and isinstance(self._fs, OsFileSystem)
+        return self.directory / INDEX_DIRECTORY if self.directory and is_real else None
 
     def prepare(self, wait_s: float, sleep: Callable[[float], None]) -> None:
         """Make the directories and take the lock, waiting for it with `sleep` for `wait_s`.
@@ -70,14 +77,15 @@ def store_at(
 
     `fs` is the file system; tests give one that crashes.
     """
+    suffix = JSON_SUFFIX if settings.format is None else f".{settings.format}"
     if os.fspath(directory) == MEMORY:
-        return Store(None, MemoryJournal(), MemorySnapshotStore(), None, None)
+        return Store(None, MemoryJournal(), MemorySnapshotStore(suffix), None, None)
     path = Path(directory)
     files = OsFileSystem() if fs is None else fs
     return Store(
         path,
         FileJournal(files, path / JOURNAL_DIRECTORY, fsync=settings.fsync),
-        FileSnapshotStore(files, path),
+        FileSnapshotStore(files, path, suffix),
         StoreLock(files, path),
         files,
     )

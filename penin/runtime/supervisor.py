@@ -32,6 +32,7 @@ from penin.runtime.actor import Actor
 from penin.runtime.checkpointer import Checkpointer
 from penin.runtime.mailbox import Mailbox
 from penin.runtime.orchestrator import EmbeddedOrchestrator
+from penin.runtime.reclaimer import Reclaimer
 from penin.runtime.recovery import Recovered, RecoveryAbandonedError, recover
 from penin.runtime.recovery_events import log_recovered, log_unrecovered, log_waiting
 from penin.runtime.signals import watch_signals
@@ -83,6 +84,7 @@ class Supervisor:
         self.orchestrator: EmbeddedOrchestrator | None = None
         self.actor: Actor | None = None
         self._checkpointer: Checkpointer | None = None
+        self._reclaimer: Reclaimer | None = None
         self._workers = workers
         self._sources = sources
         self._with_signals = with_signals
@@ -188,6 +190,8 @@ class Supervisor:
         self._build(recovered)
         group.start_soon(self._guarded, self._run_actor)
         group.start_soon(self._guarded, self._run_checkpointer)
+        assert self._reclaimer is not None
+        group.start_soon(self._guarded, self._reclaimer.run)
         self.mailbox.open()
         self._enter("running")
         self.started.set()
@@ -240,7 +244,10 @@ class Supervisor:
             settings=self.settings,
             log=self.log,
             snapshot_seq=recovered.snapshot_seq or 0,
+            snapshot_bytes=recovered.snapshot_bytes,
         )
+        self._reclaimer = Reclaimer(recovered.state.knowledge_base)
+        self.actor.listeners.append(self._reclaimer.note_applied)
         self.orchestrator = EmbeddedOrchestrator(self, self.actor, recovered.state)
 
     # -- children -----------------------------------------------------------------------------
@@ -296,8 +303,12 @@ class Supervisor:
         await self._end_workers()
         self.mailbox.close(ClosedError("the orchestrator is closing"))
         await self._actor_ended.wait()
+        assert self._reclaimer is not None
+        self._reclaimer.close()
         self._checkpointer.finish()
         await self._checkpointer_ended.wait()
+        if self.orchestrator is not None:
+            await self.orchestrator.save_indexes()
 
     async def _end_workers(self) -> None:
         if await _within(self.settings.stop_grace_s, self._workers_ended):
@@ -353,7 +364,7 @@ class Supervisor:
 
     def _note_durable(self, seq: int) -> None:
         if self.actor is not None:
-            self.actor.note_durable(seq)
+            self.actor.note_durable(min(seq, self.actor.state.seq))
 
     def _from_thread(self, function: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # a closed loop has nobody left to tell

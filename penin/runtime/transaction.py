@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from penin.core import door
 from penin.core.artifacts import NumericVectorArtifact
 from penin.core.transitions import Ack, Message
+from penin.errors import RefusedValueError
 
 
 class TransactionBuilder:
     """Collects transitions; each call is checked at once and raises as the door does.
 
-    `ack` is the answer after the block, None before and where nothing was collected. There is no
-    `extend_knowledge` here: it may be several messages, and a transaction is one.
+    `ack` is the answer after the block, None before and where nothing was collected.
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,10 @@ class TransactionBuilder:
     def remove_knowledge(self, key: str) -> None:
         """Remove `key`; that it is not there does not abort the transaction."""
         self._messages.append(door.remove_knowledge(key))
+
+    def extend_knowledge(self, *_: object, **__: object) -> NoReturn:
+        """Raise RefusedValueError: it may be several messages, and a transaction is one."""
+        raise RefusedValueError("extend_knowledge", door.NO_BULK)
 
     def add_task(self, task: Mapping[str, Any]) -> None:
         """Record `task`."""

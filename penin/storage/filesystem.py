@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from penin.errors import StorageError, StorageFullError, UnsupportedPlatformError
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 SECTOR_BYTES = 512
 READ_BYTES = 2**20
+# The disk works while the rest of a large file is made: up to twice as fast as a sync at the end.
+BEGIN_SYNC_BYTES = 8 * 2**20
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -79,11 +82,21 @@ class FileSystem(Protocol):
     def identity(self, fd: int) -> tuple[int, int]:
         """Return what tells this file from all others, whatever path it was opened by."""
 
+    def begin_sync(self, fd: int, offset: int, size: int) -> None:
+        """Let the disk begin with these bytes, if it can; nothing is promised or waited for."""
+
     def sync_file(self, fd: int) -> None:
         """Return when the data and the size of the file are on the disk."""
 
     def sync_directory(self, path: Path) -> None:
         """Return when the names in the directory are on the disk."""
+
+    def map(self, fd: int) -> memoryview:
+        """Return the file as read-only memory that is read from the disk when it is used.
+
+        It stays after the descriptor is closed and the name is gone, until nothing refers to it.
+        The file must not be cut meanwhile.
+        """
 
     def close(self, fd: int) -> None:
         """Close the descriptor; with it goes a lock taken through it."""
@@ -152,6 +165,11 @@ class OsFileSystem:
         status = os.fstat(fd)
         return status.st_dev, status.st_ino
 
+    def begin_sync(self, fd: int, offset: int, size: int) -> None:
+        # What is dirty is not dropped by this advice: Linux begins to write it, and keeps it.
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
+
     def sync_file(self, fd: int) -> None:
         full_sync = getattr(fcntl, "F_FULLFSYNC", None)
         if full_sync is not None:
@@ -172,6 +190,11 @@ class OsFileSystem:
                 raise
         finally:
             os.close(fd)
+
+    def map(self, fd: int) -> memoryview:
+        if self.size(fd) == 0:
+            return memoryview(b"")  # which cannot be mapped
+        return memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
 
     def close(self, fd: int) -> None:
         os.close(fd)
@@ -235,7 +258,7 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     return kind(path, reason)
 
 
-def write_all(fs: FileSystem, fd: int, data: bytes, offset: int) -> None:
+def write_all(fs: FileSystem, fd: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of `data` at `offset`; on an `OSError` a part of it may have been written."""
     rest = memoryview(data)
     while rest:
@@ -264,7 +287,60 @@ def read_file(fs: FileSystem, path: Path) -> bytes:
         fs.close(fd)
 
 
-def write_synced(fs: FileSystem, path: Path, chunks: Iterable[bytes]) -> int:
+class FileBlocks:
+    """A file that is open for reading, as blocks of at most `READ_BYTES`, to be closed after use.
+
+    Each iteration begins at the start of the file. It shows the file that was opened, also after
+    another one took its name. Raises `OSError` where it cannot be opened (`FileNotFoundError`
+    where there is none), and `StorageError` where reading fails.
+    """
+
+    def __init__(self, fs: FileSystem, path: Path) -> None:
+        self._fs = fs
+        self._path = path
+        self._fd = fs.open_read(path)
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the file is."""
+        return self._fs.size(self._fd)
+
+    def map(self) -> memoryview:
+        """The whole file as `FileSystem.map` gives it; raises `StorageError`."""
+        try:
+            return self._fs.map(self._fd)
+        except OSError as error:
+            raise storage_error(self._path, error) from error
+
+    def __iter__(self) -> Iterator[bytes]:
+        offset = 0
+        try:
+            while block := self._fs.read(self._fd, READ_BYTES, offset):
+                yield block
+                offset += len(block)
+        except OSError as error:
+            raise storage_error(self._path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._fs.close(self._fd)
+
+
+def give_back(mapped: memoryview, start: int, stop: int) -> None:
+    """Let bytes `start` to `stop` of a mapped file leave the memory of the process.
+
+    `mapped` is what `FileSystem.map` returned, or a part of it. Reading the bytes again brings them
+    back. Nothing happens where the platform has no way to do it.
+    """
+    file = mapped.obj
+    if isinstance(file, mmap.mmap) and hasattr(file, "madvise"):
+        start -= start % mmap.PAGESIZE
+        file.madvise(mmap.MADV_DONTNEED, start, stop - start)
+
+
+def write_synced(fs: FileSystem, path: Path, chunks: Iterable[bytes | memoryview]) -> int:
     """Write a file anew, sync it, and return its size in bytes.
 
     What was in it is gone at once, and the name is durable only after `sync_directory`: meant for
@@ -274,10 +350,13 @@ def write_synced(fs: FileSystem, path: Path, chunks: Iterable[bytes]) -> int:
         fd = fs.open_write(path)
         try:
             fs.truncate(fd, 0)
-            size = 0
+            size = begun = 0
             for chunk in chunks:
                 write_all(fs, fd, chunk, size)
                 size += len(chunk)
+                if size - begun >= BEGIN_SYNC_BYTES:
+                    fs.begin_sync(fd, begun, size - begun)
+                    begun = size
             fs.sync_file(fd)
         finally:
             fs.close(fd)
@@ -285,7 +364,7 @@ def write_synced(fs: FileSystem, path: Path, chunks: Iterable[bytes]) -> int:
 
 
 def write_file_durably(
-    fs: FileSystem, path: Path, chunks: Iterable[bytes], temporary: Path | None = None
+    fs: FileSystem, path: Path, chunks: Iterable[bytes | memoryview], temporary: Path | None = None
 ) -> int:
     """Put a file in place, atomically and durably, and return its size in bytes.
 

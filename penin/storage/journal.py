@@ -112,10 +112,6 @@ class FileJournal:
         return self._end.hash
 
     @property
-    def size_bytes(self) -> int:
-        return sum(size for _, size in self._older) + self._end.offset
-
-    @property
     def tail(self) -> Torn | None:
         return None if self._reader.end is None else self._reader.end.tail
 
@@ -124,6 +120,14 @@ class FileJournal:
         return self._repairs
 
     # -- reading and opening --------------------------------------------------------------------
+
+    def size_bytes(self, after_seq: int = 0) -> int:
+        # Asked from other threads, too: of a copy, and the newest file counts whatever is in it.
+        older, newest = list(self._older), self._newest
+        nexts = [file.first for file, _ in older[1:]] + ([newest.first] if newest else [])
+        pairs = zip(older, nexts, strict=False)
+        sizes = (size for (_, size), first in pairs if first > after_seq + 1)
+        return sum(sizes) + self._end.offset
 
     def is_empty(self) -> bool:
         return self._reader.is_empty()

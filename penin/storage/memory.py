@@ -6,9 +6,8 @@ objects go on living after `close`, and can be read and opened again.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -25,7 +24,14 @@ from penin.storage.commits import (
     parse_line,
 )
 from penin.storage.repair import Repairs
-from penin.storage.snapshots import CHECKPOINTS_KEPT_MIN, CheckpointFile, checkpoint_name
+from penin.storage.snapshots import (
+    CHECKPOINTS_KEPT_MIN,
+    JSON_SUFFIX,
+    CheckpointFile,
+    checkpoint_name,
+    digest_of,
+    original_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -80,16 +86,17 @@ class MemoryJournal:
         return self._position.hash
 
     @property
-    def size_bytes(self) -> int:
-        return sum(part.size for part in self._parts)
-
-    @property
     def tail(self) -> Torn | None:
         return None
 
     @property
     def repairs(self) -> Repairs:
         return Repairs()
+
+    def size_bytes(self, after_seq: int = 0) -> int:
+        older = zip(self._parts, self._parts[1:], strict=False)
+        sizes = (part.size for part, after in older if after.header.first > after_seq + 1)
+        return sum(sizes) + self._parts[-1].size
 
     def is_empty(self) -> bool:
         return not self._parts
@@ -181,24 +188,44 @@ class MemoryJournal:
         self._parts[-1].size += len(line)
 
 
+class MemoryBlocks(tuple[bytes, ...]):
+    """The `SnapshotBlocks` port in memory: the blocks as they were put."""
+
+    __slots__ = ()
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self))
+
+    def map(self) -> memoryview:
+        return memoryview(b"".join(self))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to close."""
+
+
 class MemorySnapshotStore:
     """The `SnapshotStore` port in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, suffix: str = JSON_SUFFIX) -> None:
         self.path = MEMORY_PATH
-        self._latest: bytes | None = None
+        self.suffix = suffix
+        self._latest: MemoryBlocks | None = None
         self._kept: dict[str, CheckpointFile] = {}
-        self._originals: dict[Path, bytes] = {}
+        self._originals: dict[Path, MemoryBlocks] = {}
 
-    def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes]) -> int:
+    def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes | memoryview]) -> int:
         del epoch  # it tells temporary names apart
-        data = b"".join(chunks)
-        name = checkpoint_name(seq, at)
-        self._latest = data
+        blocks = MemoryBlocks(map(bytes, chunks))
+        name = checkpoint_name(seq, at, self.suffix)
+        self._latest = blocks
         self._kept[name] = CheckpointFile(seq, MEMORY_PATH / name)
-        return len(data)
+        return blocks.size_bytes
 
-    def latest(self) -> bytes | None:
+    def latest(self) -> MemoryBlocks | None:
         return self._latest
 
     def checkpoints(self) -> list[CheckpointFile]:
@@ -217,7 +244,7 @@ class MemorySnapshotStore:
     def keep_original(self) -> Path:
         if self._latest is None:
             raise StorageError(MEMORY_PATH, "there is no state to keep")
-        path = MEMORY_PATH / f"state.original-{sha256(self._latest).hexdigest()[:12]}.json"
+        path = MEMORY_PATH / original_name(digest_of(self._latest), self.suffix)
         self._originals[path] = self._latest
         return path
 

@@ -48,16 +48,15 @@ class Journal(Protocol):
         """The hash of the last line."""
 
     @property
-    def size_bytes(self) -> int:
-        """The size of all that is kept."""
-
-    @property
     def tail(self) -> Torn | None:
         """The torn tail that the last reading stopped at."""
 
     @property
     def repairs(self) -> Repairs:
         """What `open` had to repair."""
+
+    def size_bytes(self, after_seq: int = 0) -> int:
+        """Return the size of all that is kept, but what lies in parts wholly up to `after_seq`."""
 
     def is_empty(self) -> bool:
         """Tell whether no journal was made yet."""

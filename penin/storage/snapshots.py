@@ -1,7 +1,9 @@
 """Snapshots: the port, and its implementation on files.
 
 `state.json` is the newest snapshot, and every file in `checkpoints/` one that is kept, the newest
-among them being the same file as `state.json`. Rules of `FileSnapshotStore`:
+among them being the same file as `state.json`. The snapshots of a store may have another suffix
+than `.json` (`SUFFIXES`; what is in them is the owner's), but all of a store the same one: that of
+its first snapshot. Rules of `FileSnapshotStore`:
 
 1. A snapshot is written and synced under a temporary name, becomes a checkpoint, durably, and only
    then replaces `state.json`, durably. Whatever the crash, `state.json` is a whole snapshot, and
@@ -15,30 +17,33 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
 
-from penin.errors import StorageError
+from penin.errors import FormatError, StorageError
 from penin.storage.filesystem import (
     LINK_REFUSED_ERRNOS,
+    FileBlocks,
     FileSystem,
-    read_file,
     removed_on_failure,
     storage_error,
     write_synced,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 CHECKPOINTS_KEPT_MIN: Final = 2
 
-_STATE_NAME = "state.json"
-_TEMPORARY_PREFIX = f"{_STATE_NAME}.tmp-"
+JSON_SUFFIX: Final = ".json"
+TENSORS_SUFFIX: Final = ".safetensors"
+SUFFIXES: Final = (JSON_SUFFIX, TENSORS_SUFFIX)
+
+_STATE_STEM = "state"
 _STAGING_SUFFIX = ".tmp"
-_CHECKPOINT_NAME = re.compile(r"([0-9]{20})-[^/]*\.json")
+_CHECKPOINT_NAME = re.compile(r"([0-9]{20})-[^/]*\.(?:json|safetensors)")
 
 
 class CheckpointFile(msgspec.Struct, frozen=True):
@@ -48,12 +53,42 @@ class CheckpointFile(msgspec.Struct, frozen=True):
     path: Path
 
 
+class SnapshotBlocks(Protocol):
+    """A snapshot that is open for reading: the same bytes in every iteration, block by block.
+
+    Leaving the context closes it. A later snapshot does not change what is read. An iteration
+    raises `StorageError` where reading fails.
+    """
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the snapshot is."""
+
+    def map(self) -> memoryview:
+        """The whole snapshot as memory that is read when it is used; it stays after closing."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 class SnapshotStore(Protocol):
     """The port: whole states, each under the seq of the last transition in it."""
 
-    path: Path  # of the latest snapshot; for messages
+    @property
+    def path(self) -> Path:
+        """Of the latest snapshot; for messages."""
 
-    def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes]) -> int:
+    @property
+    def suffix(self) -> str:
+        """The suffix of the snapshots, or of the first, where none is there yet.
+
+        Raises `FormatError` where there are snapshots of several.
+        """
+
+    def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes | memoryview]) -> int:
         """Make a snapshot the latest one, atomically; return its size in bytes.
 
         Durable on return. `at` is the time of the commit that it ends with. Raises `StorageError`
@@ -61,8 +96,8 @@ class SnapshotStore(Protocol):
         the one before, or, where only the last sync failed, perhaps the new one.
         """
 
-    def latest(self) -> bytes | None:
-        """Return the latest snapshot; None if there is none."""
+    def latest(self) -> SnapshotBlocks | None:
+        """Open the latest snapshot, for the caller to close; None if there is none."""
 
     def checkpoints(self) -> list[CheckpointFile]:
         """Return the kept snapshots, oldest first."""
@@ -85,31 +120,50 @@ class SnapshotStore(Protocol):
 
 
 class FileSnapshotStore:
-    """The snapshots of one store directory (absolute, without symlinks in it)."""
+    """The snapshots of one store directory (absolute, without symlinks in it).
 
-    def __init__(self, fs: FileSystem, directory: Path) -> None:
+    `suffix` is that of the first snapshot, where there is none.
+    """
+
+    def __init__(self, fs: FileSystem, directory: Path, suffix: str = JSON_SUFFIX) -> None:
         self._fs = fs
         self._directory = directory
         self._checkpoints = directory / "checkpoints"
-        self.path = directory / _STATE_NAME
+        self._first_suffix = suffix
 
-    def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes]) -> int:
-        temporary = self._directory / f"{_TEMPORARY_PREFIX}{epoch}-{seq}"
-        checkpoint = self._checkpoints / checkpoint_name(seq, at)
+    @property
+    def suffix(self) -> str:
+        found = [suffix for suffix in SUFFIXES if self._fs.exists(self._state(suffix))]
+        if len(found) > 1:
+            names = " and ".join(self._state(suffix).name for suffix in found)
+            raise FormatError(self._directory, f"{names} are both there, and a store has one")
+        return found[0] if found else self._first_suffix
+
+    @property
+    def path(self) -> Path:
+        return self._state(self.suffix)
+
+    def _state(self, suffix: str) -> Path:
+        return self._directory / (_STATE_STEM + suffix)
+
+    def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes | memoryview]) -> int:
+        path = self.path
+        temporary = path.with_name(f"{path.name}{_STAGING_SUFFIX}-{epoch}-{seq}")
+        checkpoint = self._checkpoints / checkpoint_name(seq, at, path.suffix)
         try:
             self._fs.make_directory(self._checkpoints)
             size = write_synced(self._fs, temporary, chunks)
             with removed_on_failure(self._fs, temporary):
                 self._second_name(temporary, checkpoint)
-                self._fs.rename(temporary, self.path)
+                self._fs.rename(temporary, path)
             self._fs.sync_directory(self._directory)
         except OSError as error:
-            raise storage_error(self.path, error) from error
+            raise storage_error(path, error) from error
         return size
 
-    def latest(self) -> bytes | None:
+    def latest(self) -> FileBlocks | None:
         try:
-            return read_file(self._fs, self.path)
+            return FileBlocks(self._fs, self.path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -139,8 +193,8 @@ class FileSnapshotStore:
         original = self.latest()
         if original is None:
             raise StorageError(self.path, "there is no state to keep")
-        name = f"state.original-{sha256(original).hexdigest()[:12]}.json"
-        kept = self._directory / name
+        with original as blocks:
+            kept = self._directory / original_name(digest_of(blocks), self.suffix)
         try:
             if not self._fs.exists(kept):
                 self._second_name(self.path, kept)
@@ -170,7 +224,8 @@ class FileSnapshotStore:
         except OSError as error:
             if error.errno not in LINK_REFUSED_ERRNOS:
                 raise
-            write_synced(self._fs, staging, [read_file(self._fs, source)])
+            with FileBlocks(self._fs, source) as blocks:
+                write_synced(self._fs, staging, blocks)
         # By way of another name, because a link does not replace a target that is there already.
         with removed_on_failure(self._fs, staging):
             self._fs.rename(staging, target)
@@ -184,11 +239,28 @@ class FileSnapshotStore:
                 raise storage_error(path, error) from error
 
 
-def checkpoint_name(seq: int, at: str) -> str:
+def checkpoint_name(seq: int, at: str, suffix: str = JSON_SUFFIX) -> str:
     """Return the file name of a checkpoint: its seq, and its time as `20260131T120000Z`."""
     seconds = at.partition(".")[0]
-    return f"{seq:020d}-{re.sub('[^0-9T]', '', seconds)}Z.json"
+    return f"{seq:020d}-{re.sub('[^0-9T]', '', seconds)}Z{suffix}"
+
+
+def original_name(digest: str, suffix: str = JSON_SUFFIX) -> str:
+    """Return the file name that a snapshot of another store is kept under."""
+    return f"state.original-{digest[:12]}{suffix}"
+
+
+def digest_of(blocks: Iterable[bytes]) -> str:
+    """Return the SHA-256 of a whole file, in hexadecimal."""
+    digest = sha256()
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _is_leftover(name: str) -> bool:
-    return name.startswith(_TEMPORARY_PREFIX) or name.endswith(f".json{_STAGING_SUFFIX}")
+    return any(
+        name.startswith(f"{_STATE_STEM}{suffix}{_STAGING_SUFFIX}-")
+        or name.endswith(suffix + _STAGING_SUFFIX)
+        for suffix in SUFFIXES
+    )

@@ -11,27 +11,33 @@ from tests.benchmarks.measure import Latency
 from tests.benchmarks.rounds import ALONE
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One store beside another, and what the ratio of their figures should be, if anything."""
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a value should reach, if anything."""
 
-    store: str
-    beside: str
     at_least: float | None = None
     at_most: float | None = None
 
     @property
     def target(self) -> str:
-        """The target in words; empty where the ratio is only of interest."""
+        """The target in words; empty where the value is only of interest."""
         if self.at_least is not None:
-            return f"target >= {self.at_least:g}"
-        return "" if self.at_most is None else f"target <= {self.at_most:g}"
+            return f"target >= {self.at_least:.3g}"
+        return "" if self.at_most is None else f"target <= {self.at_most:.3g}"
 
-    def is_reached(self, ratio: float) -> bool | None:
-        """Whether `ratio` reaches the target; None where there is none."""
+    def is_reached(self, value: float) -> bool | None:
+        """Whether `value` reaches the target; None where there is none."""
         if self.at_least is not None:
-            return ratio >= self.at_least
-        return None if self.at_most is None else ratio <= self.at_most
+            return value >= self.at_least
+        return None if self.at_most is None else value <= self.at_most
+
+
+@dataclass(frozen=True)
+class Comparison(Target):
+    """One store beside another, and what the ratio of their figures should be, if anything."""
+
+    store: str
+    beside: str
 
 
 THROUGHPUT: Final[Mapping[str, Sequence[Comparison]]] = {

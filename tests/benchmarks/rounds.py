@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from penin.runtime.collector import collector_of_a_service
+from penin.runtime.interpreter import interpreter_of_a_service
 from tests.benchmarks.machine import warm_page_cache
 from tests.benchmarks.measure import Latency, latency, throughput, write_and_sync_latency
 from tests.benchmarks.peers import STORES, StoreRunner
@@ -99,7 +99,7 @@ def throughput_rounds(
             with _fresh(directory, store) as path:
                 runner = STORES[store].runner(workload)
                 # For every store alike; else the passes over the senders are measured as well.
-                with collector_of_a_service():
+                with interpreter_of_a_service():
                     figures[store].append(asyncio.run(_measure(runner, path, measure)))
     return figures
 

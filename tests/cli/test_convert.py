@@ -28,3 +28,19 @@ def test_a_file_that_is_not_there_is_a_mistake_in_the_command_line(place):
 
     assert process.code == ExitCode.USAGE
     assert "nowhere.json" in "\n".join(process.err)
+
+
+def test_a_store_becomes_one_of_the_other_format_which_is_then_its_own(place):
+    orchestrator = penin.OmegaMetaOrchestrator()
+    orchestrator.put_document("offset", 7)
+    orchestrator.save_state(place / "saved.json")
+    assert run_penin(place, "convert", "saved.json", "--to", "first").code == ExitCode.SUCCESS
+
+    made = run_penin(place, "convert", "first", "--to", "second", "--format", "safetensors")
+    other = run_penin(place, "send", "--dir", "second", "--format", "json")
+
+    assert made.code == ExitCode.SUCCESS
+    assert (place / "second" / "state.safetensors").exists()
+    assert penin.load(place / "second").get_document("offset") == 7
+    assert other.code != ExitCode.SUCCESS
+    assert "penin convert" in "\n".join(other.err)

@@ -17,13 +17,43 @@ from tests.core.strategies import Call
 SEED_HISTORIES = ("task_history", "score_history")
 
 
+class Knowledge(dict[str, NumericVectorArtifact]):
+    """A knowledge base in the order of each key's last change, with the order of its columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: list[tuple[str, int]] = []
+
+    def put(self, key: str, artifact: NumericVectorArtifact) -> None:
+        self.pop(key, None)
+        self[key] = artifact
+        self._order_kinds()
+
+    def remove(self, key: str) -> bool:
+        found = self.pop(key, None) is not None
+        self._order_kinds()
+        return found
+
+    def _order_kinds(self) -> None:
+        present = [kind_of(artifact) for artifact in self.values()]
+        self.kinds = [kind for kind in dict.fromkeys(self.kinds + present) if kind in present]
+
+    def order(self) -> list[str]:
+        """The keys column by column: columns by their first vector, rows by their last change."""
+        return sorted(self, key=lambda key: self.kinds.index(kind_of(self[key])))
+
+
+def kind_of(artifact: NumericVectorArtifact) -> tuple[str, int]:
+    return artifact.dtype.str, len(artifact)
+
+
 class Model:
     """The same writers as the orchestrator; each returns the result and uses one seq."""
 
     def __init__(self, maxlen: int) -> None:
         self.seq = 0
         self.maxlen: int | None = maxlen
-        self.knowledge: dict[str, NumericVectorArtifact] = {}
+        self.knowledge = Knowledge()
         self.histories: dict[str, deque[Any]] = {
             name: deque(maxlen=maxlen) for name in SEED_HISTORIES
         }
@@ -37,17 +67,17 @@ class Model:
         return result or "ok"
 
     def add_knowledge(self, key: str, artifact: NumericVectorArtifact) -> None:
-        self.knowledge[key] = artifact
+        self.knowledge.put(key, artifact)
 
     def remove_knowledge(self, key: str) -> str | None:
-        return "missing" if self.knowledge.pop(key, None) is None else None
+        return None if self.knowledge.remove(key) else "missing"
 
     def extend_knowledge(
         self, keys: list[str], matrix: np.ndarray, metadata: list[dict[str, Any]] | None = None
     ) -> None:
         for row, key in enumerate(keys):
             each = None if metadata is None else metadata[row]
-            self.knowledge[key] = NumericVectorArtifact(matrix[row], each)
+            self.knowledge.put(key, NumericVectorArtifact(matrix[row], each))
 
     def add_task(self, task: dict[str, Any]) -> None:
         self.histories["task_history"].append(task)
@@ -87,7 +117,7 @@ class Model:
         """Everything that a reader can see."""
         return {
             "seq": self.seq,
-            "knowledge": self.knowledge,
+            "knowledge": dict(self.knowledge),
             "histories": self.histories,
             "documents": {name: value for name, (_, value) in self.documents.items()},
         }

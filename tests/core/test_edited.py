@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from penin.core import NumericVectorArtifact, OmegaMetaOrchestrator
-from penin.core.snapshots import decode_snapshot
+from penin.core.snapshot_reader import read_snapshot
 from penin.errors import FormatError
 from tests.core.model import contents
 from tests.core.original import original_save
@@ -35,8 +35,8 @@ def edited(path: Path, edit: Edit, indent: int | None = 2) -> bytes:
 
 
 def decode(path: Path, edit: Edit) -> OmegaMetaOrchestrator:
-    other, _ = decode_snapshot(edited(path, edit, None), path, accept_edited=True)
-    state, _ = decode_snapshot(edited(path, edit), path, accept_edited=True)  # begins as ours
+    other, _ = read_snapshot([edited(path, edit, None)], path, accept_edited=True)
+    state, _ = read_snapshot([edited(path, edit)], path, accept_edited=True)  # begins as ours
     assert exactly_equal(
         contents(OmegaMetaOrchestrator.from_state(other)),
         contents(OmegaMetaOrchestrator.from_state(state)),
@@ -150,7 +150,7 @@ def test_an_edit_that_no_state_can_hold_is_refused_with_its_place(
     for indent in (None, 2):
         data = edited(path, edit, indent)
         with pytest.raises(FormatError) as refusal:
-            decode_snapshot(data, path, accept_edited=True)
+            read_snapshot([data], path, accept_edited=True)
         assert place in refusal.value.reason
         assert refusal.value.path == path
 

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penin.core import NumericVectorArtifact, door
-from penin.core.snapshots import Envelope, decode_snapshot, encode_snapshot
+from penin.core.snapshot_reader import read_snapshot
+from penin.core.snapshots import Envelope, encode_snapshot
 from penin.core.state import State
 from penin.core.transitions import Ack, Message, decode_messages
 from tests.core import strategies
@@ -38,14 +39,15 @@ def apply_raw(state: State, *messages: Message) -> list[Ack]:
 def contents(state: State) -> dict[str, Any]:
     """All that a state is made of."""
     view = state.view()
+    entries = list(view.knowledge_base.entries())
     return {
         "seq": view.seq,
         "history_maxlen": view.history_maxlen,
-        "knowledge_base": dict(view.knowledge_base),
-        "order": list(view.knowledge_base),
-        "seqs": {key: view.knowledge_base.seq_of(key) for key in view.knowledge_base},
-        "histories": {name: list(pair) for name, pair in view.histories.items()},
-        "documents": view.documents,
+        "knowledge_base": {key: artifact for key, artifact, _ in entries},
+        "order": [key for key, _, _ in entries],
+        "seqs": {key: seq for key, _, seq in entries},
+        "histories": {name: [each.maxlen, list(each)] for name, each in state.histories.items()},
+        "documents": dict(state.documents),
         "history_seqs": view.history_seqs,
         "document_seqs": view.document_seqs,
     }
@@ -56,7 +58,7 @@ def snapshot(state: State) -> bytes:
 
 
 def from_snapshot(data: bytes) -> State:
-    return decode_snapshot(data, Path("state.json"))[0]
+    return read_snapshot([data], Path("state.json"))[0]
 
 
 class TestReplay:

@@ -9,7 +9,7 @@ import typer
 from penin.cli.app import app
 from penin.cli.options import environment_name
 
-SHARED = ("run", "send")
+SHARED = ("run", "send", "import")
 
 
 def parameters(command: str) -> dict[str, Any]:
@@ -24,16 +24,14 @@ def parameters(command: str) -> dict[str, Any]:
 
 
 def own_options(command: str) -> list[str]:
-    """The names of the options that only this command has, but for those of run and send."""
-    other = [name for name in SHARED if name != command]
-    common = set(parameters(SHARED[0])) & set(parameters(SHARED[1]))
-    if command not in SHARED:
-        return list(parameters(command))
-    return [name for name in parameters(command) if name not in common | set(parameters(other[0]))]
+    """The names of a command's options, but for those that the commands of SHARED have all."""
+    common = common_options() if command in SHARED else []
+    return [name for name in parameters(command) if name not in common]
 
 
 def common_options() -> list[str]:
-    return [name for name in parameters("run") if name in parameters("send")]
+    first, *others = map(parameters, SHARED)
+    return [name for name in first if all(name in other for other in others)]
 
 
 def options_table(command: str, names: list[str]) -> str:
@@ -70,8 +68,9 @@ def _default(name: str, parameter: Any, command: str) -> str:
         return f"`{parameter.opts[0]}`"
     text = f"`{parameter.default}`"
     if command in SHARED:
-        for other in SHARED:
-            differing = parameters(other).get(name)
-            if differing is not None and differing.default != parameter.default:
-                text += f" ({other}: `{differing.default}`)"
+        defaults = {other: parameters(other)[name].default for other in SHARED}
+        differing = [
+            f"{other}: `{value}`" for other, value in defaults.items() if value != parameter.default
+        ]
+        text += f" ({', '.join(differing)})" if differing else ""
     return text

@@ -11,7 +11,7 @@ import pytest
 
 import penin
 from penin import errors
-from penin.core import artifacts, door, values
+from penin.core import artifacts, door, names, values
 from penin.core.transitions import Transaction, Transition
 from penin.core.vocabulary import message
 from penin.ingress.splitting import LINE_BYTES_MAX
@@ -97,7 +97,7 @@ def test_the_limits_are_those_of_the_code():
         for row in rows(section(NAME, "Limits"))[1:]
     ]
     assert numbers == [
-        door.NAME_BYTES_MAX,
+        names.NAME_BYTES_MAX,
         values.VALUE_BYTES_MAX,
         values.DEPTH_MAX,
         values.INTEGER_BITS_MAX,
@@ -107,7 +107,7 @@ def test_the_limits_are_those_of_the_code():
         door.MESSAGE_BYTES_MAX,
         door.TRANSACTION_TRANSITIONS_MAX,
         door.ID_CHARACTERS_MAX,
-        door.NAME_BYTES_MAX,
+        names.NAME_BYTES_MAX,
         door.HISTORY_MAXLEN_MAX,
         LINE_BYTES_MAX,
     ]

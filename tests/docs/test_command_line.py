@@ -13,7 +13,7 @@ from tests.docs.markdown import names_in, prose, read, rows, section
 from tests.docs.tables import SHARED, common_options, options_table, own_options, parameters
 
 NAME = "docs/command-line.md"
-COMMON = "Options of run and send"
+COMMON = "Options of run, send and import"
 
 
 def documented(title):

@@ -262,6 +262,9 @@ class CrashableFileSystem:
     def identity(self, fd: int) -> tuple[int, int]:
         return self._device, id(self._fds[fd])
 
+    def begin_sync(self, fd: int, offset: int, size: int) -> None:
+        """What is not synced may be on the disk anyway."""
+
     def sync_file(self, fd: int) -> None:
         file = self._fds[fd]
         try:
@@ -278,6 +281,10 @@ class CrashableFileSystem:
         if self._begin("sync_directory", path):
             directory.synced()
         self._end()
+
+    def map(self, fd: int) -> memoryview:
+        self._alive()
+        return memoryview(bytes(self._fds[fd].cache))
 
     def close(self, fd: int) -> None:
         self._alive()

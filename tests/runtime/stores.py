@@ -86,7 +86,7 @@ def in_journal(path: Path) -> bool:
 
 
 def in_snapshot(path: Path) -> bool:
-    return path.name.startswith("state.json.tmp-")
+    return path.name.startswith(("state.json.tmp-", "state.safetensors.tmp-"))
 
 
 _GATED = {"open_write", "write", "sync_file", "truncate", "read", "open_read", "unlink"}
@@ -134,6 +134,12 @@ class GatedFileSystem:
     def truncate(self, fd: int, size: int) -> None:
         self._pass("truncate", self._paths[fd])
         self.inner.truncate(fd, size)
+
+    def map(self, fd: int) -> memoryview:
+        return self.inner.map(fd)
+
+    def begin_sync(self, fd: int, offset: int, size: int) -> None:
+        self.inner.begin_sync(fd, offset, size)
 
     def sync_file(self, fd: int) -> None:
         self._pass("sync_file", self._paths[fd])

@@ -306,3 +306,73 @@ async def test_a_full_disk_is_said_once_and_that_there_is_room_again():
         assert len(running.log.of("storage.full")) == 1
         assert len(running.log.of("storage.has_room")) == 1
         assert seen(running.orchestrator.view)["seq"] == 1
+
+
+async def test_the_next_append_begins_before_the_last_batch_is_applied():
+    fs = GatedFileSystem()
+    async with open_on(fs, batch_messages_max=1) as orchestrator:
+        begun = []
+        actor = orchestrator._actor
+        actor.listeners.append(lambda seq: begun.append((seq, len(actor._under_way))))
+        gate = fs.hold("sync_file")
+        sends = [await pending(orchestrator.add_score(float(number))) for number in range(3)]
+        await until(gate.reached)
+        gate.open()
+        await within(asyncio.gather(*sends))
+        assert begun == [(1, 2), (2, 2), (3, 1)]
+
+
+async def test_between_two_commits_state_and_journal_are_at_the_same_seq():
+    fs = GatedFileSystem()
+    async with open_on(fs, batch_messages_max=2) as orchestrator:
+        stop = asyncio.Event()
+
+        async def send() -> None:
+            while not stop.is_set():
+                await orchestrator.add_score(0.0)
+
+        senders = [asyncio.ensure_future(send()) for _ in range(10)]
+        actor = orchestrator._actor
+        for _ in range(20):
+            async with actor.between_commits():
+                assert not actor._under_way
+                assert actor.state.seq == actor._journal.last_seq == orchestrator.durable_seq
+                await asyncio.sleep(0)
+                assert actor.state.seq == actor._journal.last_seq
+            await orchestrator.add_score(1.0)
+        stop.set()
+        await within(asyncio.gather(*senders))
+
+
+async def test_what_is_durable_and_not_applied_yet_is_not_said_to_be_durable():
+    fs = GatedFileSystem()
+    async with open_on(fs, batch_messages_max=1) as orchestrator:
+        seen_seqs = []
+        actor = orchestrator._actor
+
+        def note(seq: int) -> None:
+            while len(actor._under_way) > 1 and actor._journal.durable_seq == seq:
+                pass  # until the journal's thread has made the next append durable
+            seen_seqs.append((seq, orchestrator.durable_seq))
+
+        actor.listeners.append(note)
+        await within(asyncio.gather(*(orchestrator.add_score(0.0) for _ in range(5))))
+        assert seen_seqs == [(seq, seq) for seq in range(1, 6)]
+
+
+async def test_a_bug_in_apply_refuses_the_append_that_is_under_way_too():
+    def fail(seq: int) -> None:
+        raise AssertionError(seq)
+
+    fs = GatedFileSystem()
+    orchestrator = await open_on(fs, batch_messages_max=1)
+    orchestrator._actor.listeners.append(fail)
+    gate = fs.hold("sync_file")
+    sends = [await pending(orchestrator.add_score(0.0)) for _ in range(3)]
+    await until(gate.reached)
+    gate.open()
+    results = await within(asyncio.gather(*sends, return_exceptions=True))
+    assert results[0] == Ack(1)
+    assert [type(result) for result in results[1:]] == [JournalFailedError] * 2
+    with pytest.raises(JournalFailedError, match="bug"):
+        await orchestrator.aclose()

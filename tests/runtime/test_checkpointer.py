@@ -278,3 +278,23 @@ async def test_who_stops_waiting_for_a_checkpoint_does_not_stop_it():
         gate.open()
         assert await within(running.orchestrator.checkpoint()) == 1
         assert finished(running.log) == [("request", 1)]
+
+
+async def test_a_large_snapshot_is_written_only_where_it_pays_for_itself(monkeypatch):
+    monkeypatch.setattr("penin.runtime.checkpointer.SMALL_BYTES", 10_000)
+    fs = GatedFileSystem()
+    async with supervised(fs, checkpoint_transitions_max=1) as running:
+        orchestrator = running.orchestrator
+        await orchestrator.put_document("large", "x" * 50_000)
+        await running.log.comes("checkpoint.finished", 1)
+        while len(finished(running.log)) < 2:
+            await orchestrator.put_document("small", "y" * 1000)
+        first, second = (seq for _, seq in finished(running.log))
+        assert first == 1
+        assert 30 <= second <= 45  # lines of about 1,300 bytes
+        await orchestrator.add_score(1.0)
+        asked = await within(orchestrator.checkpoint())  # who asks for one gets it
+        await orchestrator.add_score(1.0)
+    assert [reason for reason, _ in finished(running.log)][-1] == "request"
+    assert running.log.of("checkpoint.skipped")[-1]["reason"] == "shutdown"
+    assert state_on(fs).seq == asked + 1

@@ -8,12 +8,18 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
 from tests.fakes.crashable_filesystem import CrashableFileSystem, Effect
 from tests.runtime.crashing import Diary, Life, live, recovered
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "always": {"fsync": "always"},
+    "everysec": {"fsync": "everysec"},
+    "safetensors": {"format": "safetensors"},
+}
 EFFECTS: tuple[Effect, ...] = ("none", "half", "whole")
 OPERATIONS_MAX = 400
 
@@ -43,7 +49,7 @@ async def nothing(life: Life):
 LIVES = {"appends": appends, "checkpoints": checkpoints}
 
 
-def disk_with_a_past(seed):
+def disk_with_a_past(seed, settings):
     """A killed store with checkpoints and a journal after them: much to recover."""
     fs, past, killed = CrashableFileSystem(seed=seed), Diary(), []
 
@@ -55,7 +61,7 @@ def disk_with_a_past(seed):
         await life.send(2)
         killed.append(fs.after_kill())
 
-    live(fs, before, past)
+    live(fs, before, past, **settings)
     return killed[0], past
 
 
@@ -65,12 +71,12 @@ def check(disk, diary, *, promised):
     assert promised <= len(found) <= diary.sent
 
 
-def crashed(life, fsync, crash_at, effect, seed):
+def crashed(life, settings, crash_at, effect, seed):
     """A life with a crash at one operation; None where it did not last that long."""
     fs = CrashableFileSystem(seed=seed)
     fs.crash_at, fs.crash_effect = crash_at, effect
     diary = Diary()
-    lived = live(fs, life, diary, fsync=fsync)
+    lived = live(fs, life, diary, **settings)
     return (lived, diary) if lived._dead else None
 
 
@@ -84,8 +90,8 @@ def crash_again(disk, diary, second, seed):
     return came
 
 
-def explore(life, fsync, crash_at, effect, seed, *, every):
-    outcome = crashed(life, fsync, crash_at, effect, seed)
+def explore(life, settings, crash_at, effect, seed, *, every):
+    outcome = crashed(life, settings, crash_at, effect, seed)
     if outcome is None:
         return False
     lived, diary = outcome
@@ -99,12 +105,12 @@ def explore(life, fsync, crash_at, effect, seed, *, every):
     return True
 
 
-@pytest.mark.parametrize("fsync", ["always", "everysec"])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("life", LIVES)
-def test_a_crash_at_any_operation_loses_nothing_acknowledged(life, fsync):
+def test_a_crash_at_any_operation_loses_nothing_acknowledged(life, settings):
     for crash_at in range(1, OPERATIONS_MAX):
         effect = EFFECTS[crash_at % 3]
-        if not explore(LIVES[life], fsync, crash_at, effect, crash_at, every=False):
+        if not explore(LIVES[life], settings, crash_at, effect, crash_at, every=False):
             return
     pytest.fail("a life without an end")
 
@@ -116,10 +122,11 @@ def test_acknowledged_with_always_is_durable():
     assert diary.durable == diary.acknowledged == diary.sent == 10
 
 
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("seed", range(3))
-def test_a_crash_at_any_operation_of_a_recovery_loses_nothing(seed):
+def test_a_crash_at_any_operation_of_a_recovery_loses_nothing(seed, settings):
     for crash_at in range(1, OPERATIONS_MAX):
-        disk, past = disk_with_a_past(seed)
+        disk, past = disk_with_a_past(seed, settings)
         if not crash_again(disk, past, crash_at, seed):
             return
     pytest.fail("a recovery without an end")
@@ -127,13 +134,13 @@ def test_a_crash_at_any_operation_of_a_recovery_loses_nothing(seed):
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("fsync", ["always", "everysec"])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("life", LIVES)
 @pytest.mark.parametrize("effect", EFFECTS)
-def test_a_crash_at_any_operation_and_at_any_of_its_recovery_loses_nothing(life, fsync, effect):
+def test_a_crash_at_any_operation_and_at_any_of_its_recovery_loses_nothing(life, settings, effect):
     for crash_at in range(1, OPERATIONS_MAX):
         lasted = [
-            explore(LIVES[life], fsync, crash_at, effect, seed, every=True) for seed in range(3)
+            explore(LIVES[life], settings, crash_at, effect, seed, every=True) for seed in range(3)
         ]
         if not any(lasted):
             return

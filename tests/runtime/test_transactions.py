@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from penin.core import NumericVectorArtifact, door
 from penin.core.transitions import Ack
-from penin.errors import ClosedError, RefusedError
+from penin.errors import ClosedError, RefusedError, RefusedValueError
 from penin.storage.reader import JournalReader
 from tests.runtime.stores import (
     JOURNAL,
@@ -178,3 +179,15 @@ async def test_a_transaction_for_a_closed_orchestrator_is_refused():
         async with orchestrator.transaction() as t:
             t.add_score(1.0)
     assert t.ack is None
+
+
+async def test_a_bulk_of_vectors_is_refused_inside_a_transaction():
+    async with open_on(GatedFileSystem()) as orchestrator:
+        async with orchestrator.transaction() as t:
+            with pytest.raises(RefusedValueError, match="several messages"):
+                t.extend_knowledge(["a"], np.ones((1, 2)))
+        bulk = {"type": "extend_knowledge", "keys": ["a"], "matrix": [[1.0]]}
+        with pytest.raises(RefusedValueError) as caught:
+            await orchestrator.send({"type": "transaction", "transitions": [bulk]})
+        assert caught.value.field == "transitions[0].type"
+        assert orchestrator.applied_seq == 0

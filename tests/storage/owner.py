@@ -15,7 +15,7 @@ from penin.errors import StorageFullError
 from penin.storage.filesystem import FileSystem, read_file
 from penin.storage.journal import FileJournal, Fsync
 from penin.storage.reader import JournalReader
-from penin.storage.snapshots import FileSnapshotStore
+from penin.storage.snapshots import FileSnapshotStore, SnapshotBlocks, SnapshotStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,24 @@ class Snapshot(msgspec.Struct):
     epoch: int
     journal_hash: str
     state: list[str]
+
+
+def content(snapshot: SnapshotBlocks) -> bytes:
+    """What an open snapshot holds; it is closed after."""
+    with snapshot as blocks:
+        data = b"".join(blocks)
+        assert blocks.size_bytes == len(data)
+    return data
+
+
+def latest_content(snapshots: SnapshotStore) -> bytes | None:
+    """What the latest snapshot holds; None if there is none."""
+    latest = snapshots.latest()
+    return None if latest is None else content(latest)
+
+
+def decoded(snapshot: SnapshotBlocks) -> Snapshot:
+    return msgspec.json.decode(content(snapshot), type=Snapshot)
 
 
 class Owner:
@@ -77,7 +95,7 @@ class Owner:
                 self.journal.create("store", seq=0, forked_from=None)
             snapshot, anchor = Snapshot(0, 0, "", []), None
         else:
-            snapshot = msgspec.json.decode(latest, type=Snapshot)
+            snapshot = decoded(latest)
             anchor = snapshot.journal_hash
         self.state = snapshot.state
         for commit in self.journal.read(snapshot.seq, anchor):
@@ -115,7 +133,7 @@ class Owner:
     def way_back(self) -> list[str]:
         """Return the state as it is recovered without the latest snapshot."""
         latest = self.snapshots.latest()
-        newest = 0 if latest is None else msgspec.json.decode(latest, type=Snapshot).seq
+        newest = 0 if latest is None else decoded(latest).seq
         earlier = [file for file in self.snapshots.checkpoints() if file.seq < newest]
         state: list[str] = []
         anchor = None

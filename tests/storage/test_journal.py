@@ -163,7 +163,7 @@ def test_rotating_goes_on_in_a_new_file_that_is_durable(fs, owner):
     assert last_commit(fs, SECOND).seq == 2
     assert Owner(fs.after_crash(0)).start().state == owner.state
     assert owner.journal.first_seq == 1
-    assert owner.journal.size_bytes == JournalReader(fs, JOURNAL).size_bytes()
+    assert owner.journal.size_bytes() == JournalReader(fs, JOURNAL).size_bytes()
 
 
 def test_rotating_syncs_first(fs, lazy_owner):
@@ -253,7 +253,7 @@ def test_trimming_deletes_the_files_that_lie_wholly_before(fs, owner, upto, left
     reader = JournalReader(fs, JOURNAL)
     assert [file.first for file in reader.files()] == left
     assert owner.journal.first_seq == left[0]
-    assert owner.journal.size_bytes == reader.size_bytes()
+    assert owner.journal.size_bytes() == reader.size_bytes()
     for seed in range(5):
         files = JournalReader(fs.after_crash(seed), JOURNAL).files()
         assert [file.first for file in files] == left

@@ -49,7 +49,7 @@ def test_commits_are_read_in_order_over_all_files_and_openings_are_not(owner, re
     assert reader.end is not None
     assert reader.end.position.seq == 6
     assert reader.end.position.hash == owner.journal.head_hash
-    assert reader.size_bytes() == owner.journal.size_bytes
+    assert reader.size_bytes() == owner.journal.size_bytes()
 
 
 def test_reading_changes_nothing_and_closes_what_it_opened(fs, owner, reader):

@@ -7,9 +7,10 @@ import errno
 import pytest
 
 from penin.errors import StorageError, StorageFullError
+from penin.storage.filesystem import READ_BYTES
 from penin.storage.snapshots import FileSnapshotStore
 from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem
-from tests.storage.owner import AT, STORE
+from tests.storage.owner import AT, STORE, content, latest_content
 
 STATE = STORE / "state.json"
 CHECKPOINTS = STORE / "checkpoints"
@@ -58,13 +59,13 @@ def test_a_snapshot_that_fails_leaves_a_whole_one_and_no_temporary_file(
     with pytest.raises(StorageFullError):
         snapshots.put(7, 1, AT, [b"seven", b"!"])
     after_rename = (operation, at) == ("sync_directory", 3)
-    assert snapshots.latest() == (b"seven!" if after_rename else b"six")
+    assert latest_content(snapshots) == (b"seven!" if after_rename else b"six")
     names = fs.names(STORE) + fs.names(CHECKPOINTS)
     assert [name for name in names if "tmp" in name] == []
     assert fs.open_descriptors == 0
     assert snapshots.checkpoints()[0].seq == 6
     assert snapshots.put(8, 1, AT, [b"eight"]) == 5
-    assert snapshots.latest() == b"eight"
+    assert latest_content(snapshots) == b"eight"
 
 
 def test_what_the_encoder_raises_goes_through_and_leaves_nothing(fs, snapshots):
@@ -74,7 +75,7 @@ def test_what_the_encoder_raises_goes_through_and_leaves_nothing(fs, snapshots):
 
     with pytest.raises(KeyError):
         snapshots.put(7, 1, AT, chunks())
-    assert snapshots.latest() is None
+    assert latest_content(snapshots) is None
     assert [name for name in fs.names(STORE) if "tmp" in name] == []
 
 
@@ -90,7 +91,7 @@ def test_a_link_that_fails_otherwise_fails_the_snapshot(fs, snapshots):
     fs.fail("link", errno.EIO)
     with pytest.raises(StorageError):
         snapshots.put(7, 1, AT, [b"seven"])
-    assert snapshots.latest() is None
+    assert latest_content(snapshots) is None
     assert fs.names(STORE) == ["checkpoints"]
 
 
@@ -120,7 +121,7 @@ def test_whatever_the_crash_there_is_a_whole_snapshot_and_the_one_before():
             after = FileSnapshotStore(disk, STORE)
             after.remove_leftovers()
             whole = {6: b"six" * 400, 7: b"seven" * 400}
-            latest = after.latest()
+            latest = latest_content(after)
             assert latest == whole[7] or (crashed and latest == whole[6])
             for checkpoint in after.checkpoints():
                 assert disk.content(checkpoint.path) == whole[checkpoint.seq]
@@ -173,6 +174,39 @@ def test_an_original_is_kept_under_its_digest_for_good(fs, snapshots):
     snapshots.put(1, 1, AT, [b"converted"])
     assert fs.content(kept) == b"original"
     assert fs.after_crash(0).content(kept) == b"original"
+
+
+def test_an_open_snapshot_stays_the_one_that_was_opened(fs, snapshots):
+    snapshots.put(6, 1, AT, [b"six"])
+    opened = snapshots.latest()
+    snapshots.put(7, 1, AT, [b"seven"])
+    assert b"".join(opened) == content(opened) == b"six"
+    assert fs.open_descriptors == 0
+
+
+def test_a_snapshot_comes_in_blocks_and_as_often_as_it_is_iterated(fs, snapshots):
+    data = bytes(range(256)) * (READ_BYTES // 256) * 2 + b"rest"
+    snapshots.put(6, 1, AT, [data])
+    with snapshots.latest() as blocks:
+        assert [len(block) for block in blocks] == [READ_BYTES, READ_BYTES, 4]
+        assert b"".join(blocks) == data
+        assert blocks.size_bytes == len(data)
+    assert fs.open_descriptors == 0
+
+
+def test_a_snapshot_that_cannot_be_read_is_named_and_closed(fs, snapshots, monkeypatch):
+    snapshots.put(6, 1, AT, [b"six"])
+
+    def fail(fd, size, offset):
+        raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(fs, "read", fail)
+    with pytest.raises(StorageError, match="the disk is gone") as failure:
+        latest_content(snapshots)
+    assert failure.value.path == STATE
+    with pytest.raises(StorageError, match="the disk is gone"):
+        snapshots.keep_original()
+    assert fs.open_descriptors == 0
 
 
 def test_there_is_nothing_to_keep_where_there_is_nothing(snapshots):

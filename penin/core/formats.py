@@ -1,0 +1,51 @@
+"""The two snapshot formats, chosen by the suffix of the file.
+
+`.safetensors` is that of `penin.core.tensors`, every other suffix the JSON of
+`penin.core.snapshots`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from penin.core.snapshot_reader import read_snapshot
+from penin.core.snapshots import Envelope, encode_snapshot
+from penin.core.state import State, StateView
+from penin.core.tensors import Digested, encode_tensors
+from penin.core.tensors_reader import read_tensors
+from penin.storage.snapshots import TENSORS_SUFFIX, SnapshotBlocks
+
+
+def encode_state(
+    view: StateView, envelope: Envelope, suffix: str, digested: Digested | None = None
+) -> Iterator[bytes | memoryview]:
+    """The file of a view, in blocks of about 1 MiB; see the encoders."""
+    if suffix == TENSORS_SUFFIX:
+        return encode_tensors(view, envelope, digested)
+    return encode_snapshot(view, envelope)
+
+
+def decode_state(
+    blocks: SnapshotBlocks,
+    path: Path,
+    suffix: str,
+    *,
+    accept_edited: bool = False,
+    abandoned: Callable[[], None] = lambda: None,
+) -> tuple[State, Envelope]:
+    """The state in a file that is open, and what it says about itself; see the readers.
+
+    `path` is for messages only. `accept_edited` has no meaning for tensors, which nobody edits.
+    `abandoned` is called after each block, and may raise. The state of tensors keeps the file
+    mapped.
+    """
+    if suffix == TENSORS_SUFFIX:
+        return read_tensors(blocks.map(), path, abandoned)
+    return read_snapshot(_each(blocks, abandoned), path, accept_edited=accept_edited)
+
+
+def _each(blocks: Iterable[bytes], abandoned: Callable[[], None]) -> Iterator[bytes]:
+    for block in blocks:
+        abandoned()
+        yield block

@@ -1,0 +1,352 @@
+"""Recall: the artifacts of a knowledge base that are nearest to a vector, found exactly.
+
+`nearest` is synchronous, reads a `KnowledgeView`, and may run in any thread: it lets go of the
+interpreter while numpy computes.
+
+=============  ==========================================================  ==================
+metric         score                                                       best first means
+=============  ==========================================================  ==================
+``cosine``     the cosine of the angle, -1.0 to 1.0; 0.0 where one of the  descending
+               two vectors is all zeros
+``dot``        the sum of the products; infinite beyond float64            descending
+``euclidean``  the distance, 0.0 and up; infinite beyond float64           ascending
+=============  ==========================================================  ==================
+
+A score is computed in float64 from the numbers as they are kept (64-bit integers are rounded to
+float64), row by row and always in the same way: equal vectors have equal scores, wherever they lie.
+Equal scores stand in the order of the knowledge base.
+
+That would take many times as long as one pass over float32 numbers. So each block is passed over
+once in the dtype that it has (8- and 16-bit integers in float32, longer ones in float64), which
+gives for each row a *limit*: its score is certainly not better. Only rows whose limit reaches the
+score that is the k-th best so far are filtered and scored, the best limits first. The limits hold
+for any order of summation, so the result is that of scoring every row.
+
+Every column whose vectors have the dimension of the query is searched, of whatever dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from penin.core import values
+from penin.core.artifacts import NumericVectorArtifact, vector_array
+from penin.core.knowledge import KnowledgeView
+from penin.core.segments import ROW_BITS, Block
+from penin.errors import RefusedTypeError, RefusedValueError
+
+Metric = Literal["cosine", "dot", "euclidean"]
+METRICS: Final[tuple[str, ...]] = get_args(Metric)
+
+PIECE_BYTES: Final = 2**19
+"""Numbers are converted and scored in pieces of about this size, which a cache holds."""
+CANDIDATES_MIN: Final = 256
+"""So many rows at least are filtered and scored together."""
+DIMENSIONS_SHOWN_MAX: Final = 5
+_ROW_MASK: Final = 2**ROW_BITS - 1
+_FLOAT64: Final = np.finfo(np.float64)
+_UNSOUND_SQUARE: Final = 1e-200
+"""A sum of squares below this has lost digits to underflow."""
+
+Numbers = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """One of the nearest: its key, its score (see the metric), and its artifact."""
+
+    key: str
+    score: float
+    artifact: NumericVectorArtifact
+
+
+class Query(msgspec.Struct, frozen=True):
+    """What is asked for, checked and copied; made by `query_of`.
+
+    `vector` is float64 of shape (n,). `where` is field -> the values of which it may have any.
+    """
+
+    vector: Numbers
+    k: int
+    metric: Metric
+    where: dict[str, list[Any]]
+
+
+def query_of(
+    vector: Sequence[float] | NDArray[Any],
+    k: int = 10,
+    metric: Metric = "cosine",
+    where: Mapping[str, Any] | None = None,
+) -> Query:
+    """Check and copy the arguments of `nearest`.
+
+    Raises RefusedTypeError or RefusedValueError, naming `vector`, `k`, `metric` or `where.<field>`.
+    """
+    numbers = vector_array(vector, "vector").astype(np.float64)
+    if isinstance(k, bool) or not isinstance(k, int):
+        raise RefusedTypeError("k", f"{values.shown(k)} is not an integer")
+    if k < 1:
+        raise RefusedValueError("k", f"{values.shown(k)} is below 1")
+    if metric not in METRICS:
+        raise RefusedValueError("metric", f"{values.shown(metric)} is none of {', '.join(METRICS)}")
+    if where is not None and not isinstance(where, Mapping):
+        raise RefusedTypeError("where", f"{type(where).__name__} is not a mapping")
+    wanted = {} if where is None else {name: _wanted(name, where[name]) for name in where}
+    return Query(numbers, k, metric, wanted)
+
+
+def _wanted(name: object, value: object) -> list[Any]:
+    """The values that a field may have, converted as metadata is."""
+    if not isinstance(name, str):
+        raise RefusedTypeError("where", f"the field {values.shown(name)} is not a string")
+    if isinstance(value, (set, frozenset)):
+        value = list(value)
+    taken = values.decode_value(values.take_value(value, f"where.{name}"))
+    return taken if isinstance(taken, list) else [taken]
+
+
+def nearest(view: KnowledgeView, query: Query) -> list[Neighbour]:
+    """The `k` nearest artifacts that `where` lets through, best first; fewer if there are fewer.
+
+    An empty knowledge base has none. Raises RefusedValueError, naming `vector`, where there are
+    vectors and none has the dimension of the query; CorruptionError where a file is damaged.
+    """
+    return nearest_after(view, query, 0)[0]
+
+
+def nearest_after(view: KnowledgeView, query: Query, after_seq: int) -> tuple[list[Neighbour], int]:
+    """The same, of those alone that changed after `after_seq`; and how many these are."""
+    blocks = list(view.blocks())
+    dimension = len(query.vector)
+    found = _Found(query)
+    with np.errstate(all="ignore"):  # what overflows is scored exactly
+        for number, block in enumerate(blocks):
+            if block.dimension == dimension:
+                _search(found, number, block, after_seq)
+    if blocks and not found.was_searched:
+        raise _wrong_dimension(blocks, dimension)
+    neighbours = [
+        Neighbour(block.key(row), score, block.artifact(row))
+        for score, block, row in found.best(blocks)
+    ]
+    return neighbours, found.searched_count
+
+
+def _wrong_dimension(blocks: list[Block], dimension: int) -> RefusedValueError:
+    there = sorted({block.dimension for block in blocks})
+    shown = ", ".join(map(str, there[:DIMENSIONS_SHOWN_MAX]))
+    more = ", …" if len(there) > DIMENSIONS_SHOWN_MAX else ""
+    return RefusedValueError(
+        "vector", f"{dimension} numbers; the knowledge base has vectors of {shown}{more}"
+    )
+
+
+# -- the search -------------------------------------------------------------------------------
+
+
+class _Found:
+    """The best rows so far. A *merit* is a score of which more is better: a distance negated."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self.was_searched = False
+        self.searched_count = 0
+        self.worst = -np.inf
+        """The merit of the k-th best; no row below it is among the nearest."""
+        self._merits: Numbers = np.empty(0)
+        self._places: Rows = np.empty(0, np.int64)
+
+    def add(self, merits: Numbers, number: int, rows: Rows) -> None:
+        """Add rows of the block with that number."""
+        self._merits = np.concatenate((self._merits, merits))
+        self._places = np.concatenate((self._places, (number << ROW_BITS) + rows))
+        if len(self._places) >= 2 * self.query.k:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Keep the k best, of equal ones those that come first."""
+        order = np.lexsort((self._places, -self._merits))[: self.query.k]
+        self._merits, self._places = self._merits[order], self._places[order]
+        if len(order) == self.query.k:
+            self.worst = float(self._merits[-1])
+
+    def best(self, blocks: list[Block]) -> list[tuple[float, Block, int]]:
+        """Score, block and row of the k best, best first."""
+        self._cut()
+        scores = -self._merits if self.query.metric == "euclidean" else self._merits
+        # No score is -0.0.
+        rows = zip((scores + 0.0).tolist(), self._places.tolist(), strict=True)
+        return [(score, blocks[place >> ROW_BITS], place & _ROW_MASK) for score, place in rows]
+
+
+def _search(found: _Found, number: int, block: Block, after_seq: int) -> None:
+    """Add what may be among the nearest of one block."""
+    found.was_searched = True
+    query = found.query
+    wanted = block.live
+    if after_seq:
+        wanted = wanted & (block.seqs > after_seq)
+    count = int(np.count_nonzero(wanted))
+    if not count:
+        return
+    found.searched_count += count
+    matrix = block.matrix
+    limits = merit_limits(matrix, block.norms(norms_of), query)
+    rows: Rows = np.flatnonzero(wanted & (limits >= found.worst))
+    limits = limits[rows]
+    step = max(CANDIDATES_MIN, 2 * query.k)
+    if len(rows) > step:
+        order = np.argsort(-limits, kind="stable")
+        rows, limits = rows[order], limits[order]
+    for start in range(0, len(rows), step):
+        if limits[start] < found.worst:
+            return
+        taken = rows[start : start + step]
+        if query.where:
+            mask = [fits(block.metadata(row), query.where) for row in taken.tolist()]
+            taken = taken[np.array(mask)]
+        if len(taken):
+            found.add(merits_of(matrix, taken, query), number, taken)
+
+
+def fits(metadata: bytes, where: dict[str, list[Any]]) -> bool:
+    """Whether each field is there and has one of the values that are wanted."""
+    decoded = values.decode_value(metadata)
+    return all(
+        name in decoded and any(_is_same(decoded[name], value) for value in wanted)
+        for name, wanted in where.items()
+    )
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    """Equal as JSON values: 1 is 1.0, and true is not 1."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_is_same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_is_same(left[key], right[key]) for key in left)
+    return bool(left == right)
+
+
+# -- limits: one pass over a block ------------------------------------------------------------
+
+
+def norms_of(matrix: NDArray[Any]) -> Numbers:
+    """The Euclidean norm of each row, shape (rows,); infinite where it cannot be told well."""
+    squares = np.empty(len(matrix))
+    with np.errstate(all="ignore"):
+        for start, stop in _pieces(matrix):
+            piece = matrix[start:stop].astype(np.float64)
+            np.einsum("ij,ij->i", piece, piece, out=squares[start:stop])
+        for row in np.flatnonzero(squares < _UNSOUND_SQUARE).tolist():
+            if matrix[row].any():
+                squares[row] = np.inf
+        norms: Numbers = np.sqrt(squares)
+    return norms
+
+
+def merit_limits(matrix: NDArray[Any], norms: Numbers, query: Query) -> Numbers:
+    """What the merit of each row certainly does not exceed, shape (rows,).
+
+    A sum of n products in any order is off by at most n roundings of the sum of their absolute
+    values, which the norms bound. Twice that is added; so it covers the scoring in float64 too.
+    """
+    scaled, exponent = _scaled(query.vector[np.newaxis])
+    vector = scaled[0]
+    length = float(np.sqrt(vector @ vector))
+    dtype = _computing_dtype(matrix.dtype)
+    sums = _products(matrix, vector.astype(dtype))
+    count = len(vector)
+    share = (2 * count + 16) * float(np.finfo(dtype).eps)
+    margins = share * length * norms + count * float(np.finfo(dtype).tiny)
+    limits = sums + margins
+    if query.metric == "cosine":
+        lengths = norms * length
+        merits = np.divide(limits, lengths, out=np.zeros_like(limits), where=lengths != 0)
+    else:
+        merits = np.ldexp(limits, exponent[0])
+        if query.metric == "euclidean":
+            squares = np.square(norms) + np.square(np.ldexp(length, exponent[0]))
+            squares -= squares * (2 * count + 16) * _FLOAT64.eps + _FLOAT64.tiny
+            merits = -np.sqrt(np.maximum(squares - 2 * merits, 0.0))
+    # Where anything overflowed or could not be measured, nothing is certain.
+    merits[~(np.isfinite(limits) & np.isfinite(merits))] = np.inf
+    return merits
+
+
+def _computing_dtype(dtype: np.dtype[Any]) -> type[np.float32 | np.float64]:
+    """float32 for what it holds exactly."""
+    return np.float32 if np.can_cast(dtype, np.float32) else np.float64
+
+
+def _products(matrix: NDArray[Any], vector: NDArray[Any]) -> Numbers:
+    """The sum of products of each row with the vector, computed in the vector's dtype.
+
+    By einsum, which is as fast as the memory, in the one thread that calls it: the threads of a
+    BLAS wait for each other after every block, which takes ten times as long on a busy machine.
+    """
+    if matrix.dtype == vector.dtype:
+        products: NDArray[Any] = np.einsum("ij,j->i", matrix, vector)
+        return products.astype(np.float64)
+    sums = np.empty(len(matrix))
+    for start, stop in _pieces(matrix):
+        piece = matrix[start:stop].astype(vector.dtype)
+        sums[start:stop] = np.einsum("ij,j->i", piece, vector)
+    return sums
+
+
+def _pieces(matrix: NDArray[Any]) -> list[tuple[int, int]]:
+    """Bounds of pieces of so many rows that they have about PIECE_BYTES in float64."""
+    rows = max(1, PIECE_BYTES // (8 * matrix.shape[1]))
+    return [(start, min(start + rows, len(matrix))) for start in range(0, len(matrix), rows)]
+
+
+# -- scores -----------------------------------------------------------------------------------
+
+
+def merits_of(matrix: NDArray[Any], rows: Rows, query: Query) -> Numbers:
+    """The merit of each of these rows, shape (len(rows),)."""
+    merits = np.empty(len(rows))
+    with np.errstate(all="ignore"):
+        for start, stop in _pieces(matrix[: len(rows)]):
+            piece = matrix[rows[start:stop]].astype(np.float64)
+            merits[start:stop] = _merits(piece, query)
+    return merits
+
+
+def _merits(matrix: Numbers, query: Query) -> Numbers:
+    """Nothing overflows or underflows on the way, only the score itself may."""
+    if query.metric == "euclidean":
+        differences, exponents = _scaled(matrix - query.vector)
+        distances: Numbers = np.ldexp(np.sqrt(_row_sums(np.square(differences))), exponents)
+        return -distances
+    rows, exponents = _scaled(matrix)
+    vectors, exponent = _scaled(query.vector[np.newaxis])
+    sums = _row_sums(rows * vectors)
+    if query.metric == "dot":
+        products: Numbers = np.ldexp(sums, exponents + exponent)
+        return products
+    # The root of the product, not the product of the roots: of equal vectors it is exact.
+    lengths = np.sqrt(_row_sums(np.square(rows)) * _row_sums(np.square(vectors)))
+    cosines = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
+    clipped: Numbers = np.clip(cosines, -1.0, 1.0)
+    return clipped
+
+
+def _scaled(matrix: Numbers) -> tuple[Numbers, NDArray[np.int32]]:
+    """Each row divided by a power of two so that its largest number is 0.5 to 1; the exponents."""
+    largest = np.abs(matrix).max(axis=1)
+    exponents = np.frexp(largest)[1]
+    return np.ldexp(matrix, -exponents[:, np.newaxis]), exponents
+
+
+def _row_sums(matrix: Numbers) -> Numbers:
+    """The sum of each row. numpy sums a row by itself, whatever rows are beside it."""
+    sums: Numbers = matrix.sum(axis=1)
+    return sums

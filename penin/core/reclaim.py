@@ -1,0 +1,57 @@
+"""Reclaiming the space of dead rows: what is left of some segments is copied into one.
+
+In two halves, so that the long one can run in another thread: `ReclaimPlan.copy` copies, and
+`KnowledgeBase.adopt` lets the keys point to the copy.
+"""
+
+from __future__ import annotations
+
+from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX, Block, MemorySegment, Segment
+
+
+class ReclaimPlan:
+    """The live rows of neighbouring sealed segments, to be copied into one.
+
+    `copy` may run in any thread: rows of a sealed segment change no more, and which of them are
+    live was noted when the plan was made.
+    """
+
+    __slots__ = ("copied", "keys", "sources")
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self.sources = [(segment, Block(segment).rows()) for segment in segments]
+        self.keys: list[str] = []
+        self.copied: MemorySegment
+
+    def copy(self) -> None:
+        """Copy the rows: at most SEGMENT_BYTES_MAX of numbers, row by row."""
+        kind = self.sources[0][0].kind
+        copied = MemorySegment(kind, sum(len(rows) for _, rows in self.sources))
+        for segment, rows in self.sources:
+            for row in rows:
+                key = segment.key(row)
+                numbers, metadata = segment.numbers(row), segment.metadata(row)
+                copied.append(key, numbers, metadata, segment.seq(row))
+                self.keys.append(key.decode())
+        self.copied = copied
+
+
+def neighbours(segments: list[Segment], due: Segment) -> list[Segment]:
+    """The neighbours of `due` that are reclaimed with it, itself among them."""
+    rows = due.live_count
+    rows_max = min(ROWS_MAX // 2, SEGMENT_BYTES_MAX // due.kind[1])
+    start = segments.index(due)
+    stop = start + 1
+    while True:
+        if start and _fits(segments[start - 1], rows, rows_max):
+            start -= 1
+            rows += segments[start].live_count
+        elif stop < len(segments) and _fits(segments[stop], rows, rows_max):
+            rows += segments[stop].live_count
+            stop += 1
+        else:
+            return segments[start:stop]
+
+
+def _fits(segment: Segment, rows: int, rows_max: int) -> bool:
+    return segment.is_sealed and segment.live_count <= min(rows, rows_max - rows)

@@ -1,0 +1,228 @@
+"""Reading a snapshot of `penin.core.tensors` out of a mapped file: what is checked, and when.
+
+At once: the root, and with it the header and the digests; that the header is the one that we would
+write for columns of these sizes, so no tensor lies over another or outside; the blocks that hold
+keys, the ends of keys and metadata, and the histories and documents; that ends never go back, and
+that no key is there twice. A block of vectors, seqs or metadata is checked when it is first read
+(`penin.core.mapped`). What a digest is right for is what was written, and is trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from penin.core import values
+from penin.core.artifacts import VECTOR_BYTES_MAX
+from penin.core.mapped import (
+    BLOCK_BYTES,
+    DIGEST_BYTES,
+    MappedColumn,
+    MappedFile,
+    MappedSegment,
+)
+from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX
+from penin.core.snapshots import Envelope
+from penin.core.state import SCORE_HISTORY, State
+from penin.core.tensors import (
+    DTYPE_OF,
+    LENGTH,
+    METADATA,
+    TENSORS_FORMAT,
+    TENSORS_VERSION,
+    ColumnSize,
+    Tensor,
+    layout,
+    root_of,
+)
+from penin.errors import CorruptionError, FormatError
+
+HEADER_BYTES_MAX: Final = 100 * 10**6
+"""As in the reference implementation of safetensors."""
+_DTYPES: Final = {name: dtype for dtype, name in DTYPE_OF.items()}
+_NOT_OURS: Final = (msgspec.MsgspecError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading raises where a file is not what we write."""
+
+
+class _Metadata(msgspec.Struct):
+    format: str
+    version: str
+    seq: str
+    schema_version: str
+    history_maxlen: str | None = None
+    store: str | None = None
+    epoch: str | None = None
+    at: str | None = None
+    journal_hash: str | None = None
+
+
+class _Parts(NamedTuple):
+    """A file in its parts: the header with its length, the data, the digests."""
+
+    head: memoryview
+    data: memoryview
+    digests: memoryview
+
+
+def read_tensors(
+    file: memoryview, path: Path, abandoned: Callable[[], None] = lambda: None
+) -> tuple[State, Envelope]:
+    """The state in a mapped file, which the state keeps mapped; `path` is for messages only.
+
+    Raises CorruptionError where a digest is not right or the file is cut, FormatError for another
+    format, a newer version, and what no state can hold. `abandoned` is called now and then, and
+    may raise.
+    """
+    parts = _parts(file, path)
+    try:
+        members = msgspec.json.decode(bytes(parts.head[LENGTH.size :]), type=dict[str, Any])
+        said = msgspec.convert(members.pop(METADATA), _Metadata)
+        tensors = msgspec.convert(members, dict[str, Tensor])
+        columns = _columns(tensors)
+        if layout(columns, tensors["state"].shape[0]) != tensors:
+            raise ValueError("its tensors are not those of a snapshot")
+        data = MappedFile(path, len(parts.head), parts.data, parts.digests)
+        state = State(None if said.history_maxlen is None else int(said.history_maxlen))
+        state.seq = int(said.seq)
+        if not state.knowledge_base.load(_segments(data, tensors, columns, abandoned)):
+            raise ValueError("a key is there twice")
+        _read_state(state, data, *tensors["state"].data_offsets)
+        epoch = None if said.epoch is None else int(said.epoch)
+        schema = int(said.schema_version)
+        return state, Envelope(said.store, epoch, said.at, said.journal_hash, schema)
+    except _NOT_OURS as error:
+        reason = f"its content is not that of a snapshot: {error}"
+        # Names in it may hold a lone surrogate, which no terminal and no log takes.
+        raise FormatError(path, reason.encode(errors="backslashreplace").decode()) from error
+
+
+def _parts(file: memoryview, path: Path) -> _Parts:
+    """The parts, by their lengths alone; raises where the root is not right."""
+    header_bytes = LENGTH.unpack_from(file)[0] if len(file) >= LENGTH.size else 0
+    begin = LENGTH.size + header_bytes
+    rest = len(file) - begin - DIGEST_BYTES
+    if header_bytes > HEADER_BYTES_MAX or rest < DIGEST_BYTES:
+        raise CorruptionError(path, 0, "cut, or not a safetensors file")
+    digests_bytes = -(-rest // (BLOCK_BYTES + DIGEST_BYTES)) * DIGEST_BYTES
+    end = len(file) - DIGEST_BYTES - digests_bytes
+    parts = _Parts(file[:begin], file[begin:end], file[end:-DIGEST_BYTES])
+    right = root_of(parts.head, parts.digests) == file[-DIGEST_BYTES:]
+    said = _said(parts.head)
+    if not right and said is None:
+        raise CorruptionError(path, 0, "the root of its digests is not right: damaged or cut")
+    if said is not None and said.get("format") != TENSORS_FORMAT:
+        raise FormatError(path, "a safetensors file that is not a snapshot")
+    version = None if said is None else said.get("version")
+    if version != str(TENSORS_VERSION):
+        reason = f"{TENSORS_FORMAT} version {version}; this program reads {TENSORS_VERSION}"
+        raise FormatError(path, reason)
+    if not right:
+        raise CorruptionError(path, 0, "the root of its digests is not right: damaged or cut")
+    return parts
+
+
+def _said(head: memoryview) -> dict[str, Any] | None:
+    """The texts in a header, which may be damaged or of another program; None if unreadable."""
+    try:
+        members = msgspec.json.decode(bytes(head[LENGTH.size :]), type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(members.get(METADATA, b"{}"), type=dict[str, Any])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _columns(tensors: dict[str, Tensor]) -> list[ColumnSize]:
+    columns: list[ColumnSize] = []
+    while (vectors := tensors.get(f"knowledge.{len(columns)}.vectors")) is not None:
+        prefix = f"knowledge.{len(columns)}."
+        rows, length = vectors.shape
+        row_bytes = length * np.dtype(_DTYPES[vectors.dtype]).itemsize
+        if rows < 1 or not 1 <= row_bytes <= VECTOR_BYTES_MAX:
+            raise ValueError(f"{prefix}vectors of shape {vectors.shape}")
+        (keys,), (metadata,) = tensors[prefix + "keys"].shape, tensors[prefix + "metadata"].shape
+        kind = _DTYPES[vectors.dtype], row_bytes
+        columns.append(ColumnSize(kind, rows, keys, metadata))
+    if len({column.kind for column in columns}) < len(columns):
+        raise ValueError("two columns of one kind")
+    return columns
+
+
+def _segments(
+    file: MappedFile,
+    tensors: dict[str, Tensor],
+    sizes: list[ColumnSize],
+    abandoned: Callable[[], None],
+) -> Iterator[tuple[MappedSegment, list[str]]]:
+    """All columns as segments, with their keys."""
+    for number, size in enumerate(sizes):
+        for loaded in _segments_of_column(file, tensors, number, size):
+            abandoned()
+            yield loaded
+
+
+def _segments_of_column(
+    file: MappedFile, tensors: dict[str, Tensor], number: int, size: ColumnSize
+) -> Iterator[tuple[MappedSegment, list[str]]]:
+    """A column as segments as large as those in memory, with their keys."""
+    places = {
+        name: tensors[f"knowledge.{number}.{name}"].data_offsets
+        for name in MappedColumn._fields[2:]
+    }
+    column = MappedColumn(file, size.kind, *(begin for begin, _ in places.values()))
+    key_ends = _ends(file, places["key_ends"], size.keys_bytes)
+    _ends(file, places["metadata_ends"], size.metadata_bytes)
+    step = min(ROWS_MAX, max(1, SEGMENT_BYTES_MAX // size.kind[1]))
+    begin = 0
+    for first in range(0, size.rows, step):
+        ends = key_ends[first : first + step]
+        text = file.read(column.keys + begin, column.keys + int(ends[-1]))
+        keys = _keys(bytes(text), (ends - begin).tolist())
+        begin = int(ends[-1])
+        yield MappedSegment(column, first, len(keys)), keys
+
+
+def _ends(file: MappedFile, place: tuple[int, int], text_bytes: int) -> NDArray[np.int64]:
+    ends = np.frombuffer(file.read(*place), "<i8")
+    if ends[0] < 0 or ends[-1] != text_bytes or (ends[1:] < ends[:-1]).any():
+        raise ValueError("the ends of keys or metadata do not follow each other")
+    return ends
+
+
+def _keys(encoded: bytes, ends: list[int]) -> list[str]:
+    text = encoded.decode()
+    starts = [0, *ends]
+    if len(text) == len(encoded):  # a character a byte
+        return [text[start:end] for start, end in zip(starts, ends, strict=False)]
+    return [encoded[start:end].decode() for start, end in zip(starts, ends, strict=False)]
+
+
+def _read_state(state: State, file: MappedFile, start: int, stop: int) -> None:
+    lines = _lines(file, start, stop)
+    for line in lines:
+        kind, name, *rest = msgspec.json.decode(line, type=list[Any])
+        if kind == "history":
+            maxlen, count = rest
+            kept = [next(lines) for _ in range(count)]
+            items = map(values.decode_value, kept) if name == SCORE_HISTORY else kept
+            state.set_history(name, items, maxlen)
+        elif kind == "history_seq":
+            (state.history_seqs[name],) = rest
+        elif kind == "document":
+            state.documents.encoded[name] = next(lines)
+            (state.document_seqs[name],) = rest
+        else:
+            raise ValueError(f"state: a line of {kind}")
+
+
+def _lines(file: MappedFile, start: int, stop: int) -> Iterator[bytes]:
+    rest = b""
+    for begin in range(start, stop, BLOCK_BYTES):
+        piece = rest + bytes(file.read(begin, min(begin + BLOCK_BYTES, stop)))
+        *lines, rest = piece.split(b"\n")
+        yield from lines
+    if rest:
+        raise ValueError("state: the last line has no end")

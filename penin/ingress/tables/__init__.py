@@ -1,0 +1,1 @@
+"""Tables: files of rows, each a key, a vector and perhaps metadata, told by their suffix."""

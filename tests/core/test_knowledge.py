@@ -1,0 +1,475 @@
+"""The knowledge base against a plain dictionary; what its space and its readers are promised."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import tracemalloc
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from penin.core import segments
+from penin.core.artifacts import NumericVectorArtifact
+from penin.core.knowledge import KnowledgeBase, KnowledgeView
+from penin.core.reclaim import ReclaimPlan
+from tests.core.model import Knowledge
+
+KEYS = [*"abcdefgh", "ключ", "鍵", "\N{MUSICAL SYMBOL G CLEF}", "a key that is longer than others"]
+# Two kinds with vectors of as many bytes, two of one dtype, one with a dimension of 1.
+KINDS = [("<f4", 3), ("<i2", 6), ("<f4", 1), ("|u1", 1), ("<f8", 2)]
+keys = st.sampled_from(KEYS)
+kinds = st.sampled_from(KINDS)
+
+
+@pytest.fixture
+def _small(monkeypatch):
+    """Segments of four rows at most, so that a few changes fill, seal, empty and reclaim them.
+
+    The first ones of a column have 1, 1, 2 rows; what is reclaimed together may be more.
+    """
+    monkeypatch.setattr(segments, "SEGMENT_BYTES_MIN", 0)
+    monkeypatch.setattr(segments, "ROWS_MAX", 4)
+
+
+def made(number: int, kind: tuple[str, int], *, metadata: bool) -> NumericVectorArtifact:
+    """An artifact that no other number makes."""
+    dtype, dimension = kind
+    vector = np.full(dimension, number % 250, dtype)
+    return NumericVectorArtifact(vector, {"number": number, "ß": ["x"]} if metadata else None)
+
+
+def put(base: KnowledgeBase, key: str, artifact: NumericVectorArtifact, seq: int) -> None:
+    base.put(key, *artifact.parts, seq)
+
+
+def filled(count: int, dimension: int = 4, start: int = 0) -> KnowledgeBase:
+    base = KnowledgeBase()
+    for number in range(start, start + count):
+        put(base, str(number), made(number, ("<f4", dimension), metadata=True), number + 1)
+    return base
+
+
+def reclaim_all(base: KnowledgeBase) -> int:
+    """Reclaim until nothing is due; how many plans that took."""
+    count = 0
+    while (plan := base.reclaim_plan()) is not None:
+        plan.copy()
+        assert base.adopt(plan)
+        count += 1
+    return count
+
+
+def entries_of(view: KnowledgeView) -> list[tuple[str, tuple[str, bytes, bytes], int]]:
+    return [(key, artifact.parts, seq) for key, artifact, seq in view.entries()]
+
+
+def in_blocks(view: KnowledgeView) -> list[tuple[str, bytes, bytes, int]]:
+    """The same, read through the blocks."""
+    return [
+        (block.key(row), block.matrix[row].tobytes(), block.metadata(row), int(block.seqs[row]))
+        for block in view.blocks()
+        for row in range(block.count)
+        if block.live[row]
+    ]
+
+
+class KnowledgeMachine(RuleBasedStateMachine):
+    """Any sequence of changes, views, reclaims in two halves, and reloads."""
+
+    views: Bundle[Any] = Bundle("views")
+
+    @initialize()
+    def begin(self) -> None:
+        self.base = KnowledgeBase()
+        self.model = Knowledge()
+        self.seqs: dict[str, int] = {}
+        self.seq = 0
+        self.plan: ReclaimPlan | None = None
+
+    def expected(self) -> list[tuple[str, tuple[str, bytes, bytes], int]]:
+        return [(key, self.model[key].parts, self.seqs[key]) for key in self.model.order()]
+
+    @rule(key=keys, kind=kinds, metadata=st.booleans())
+    def put(self, key, kind, metadata):
+        self.seq += 1
+        artifact = made(self.seq, kind, metadata=metadata)
+        put(self.base, key, artifact, self.seq)
+        self.model.put(key, artifact)
+        self.seqs[key] = self.seq
+
+    @rule(several=st.lists(keys, min_size=1, max_size=9), kind=kinds, metadata=st.booleans())
+    def extend(self, several, kind, metadata):
+        """Some keys stand twice: then the last row counts, as with one after the other."""
+        self.seq += 1
+        rows = [made(self.seq * 10 + row, kind, metadata=metadata) for row in range(len(several))]
+        data = b"".join(row.parts[1] for row in rows)
+        objects = [row.parts[2] for row in rows] if metadata else None
+        self.base.extend(several, kind[0], data, objects, self.seq)
+        for key, artifact in zip(several, rows, strict=True):
+            self.model.put(key, artifact)
+            self.seqs[key] = self.seq
+
+    @rule(key=keys)
+    def remove(self, key):
+        assert self.base.remove(key) is self.model.remove(key)
+        self.seqs.pop(key, None)
+
+    @rule(target=views)
+    def view(self):
+        return self.base.view(), self.expected()
+
+    @rule(taken=views)
+    def a_view_shows_what_it_showed(self, taken):
+        view, expected = taken
+        assert entries_of(view) == expected
+        assert len(view) == len(expected)
+        assert list(view.keys()) == [key for key, _, _ in expected]
+        assert in_blocks(view) == [(key, *parts[1:], seq) for key, parts, seq in expected]
+
+    @rule()
+    def plan_and_copy(self):
+        self.plan = self.base.reclaim_plan()
+        if self.plan is not None:
+            self.plan.copy()
+
+    @precondition(lambda self: self.plan is not None)
+    @rule()
+    def adopt(self):
+        assert self.plan is not None
+        assert self.base.adopt(self.plan)
+        assert not self.base.adopt(self.plan)
+        self.plan = None
+
+    @rule()
+    def reload(self):
+        loaded = KnowledgeBase()
+        for key, artifact, seq in self.base.view().entries():
+            put(loaded, key, artifact, seq)
+        self.base, self.plan = loaded, None
+
+    @invariant()
+    def it_is_what_the_dictionary_is(self):
+        assert list(self.base.items()) == [(key, self.model[key]) for key in self.model.order()]
+        assert self.base == self.model
+        assert len(self.base) == len(self.model)
+        for key in KEYS:
+            assert (key in self.base) is (key in self.model)
+            assert self.base.get(key) == self.model.get(key)
+            assert self.base.seq_of(key) == self.seqs.get(key, 0)
+
+
+@pytest.mark.usefixtures("_small")
+def test_it_does_what_a_dictionary_does_through_any_changes_views_and_reclaims():
+    run_state_machine_as_test(KnowledgeMachine)
+
+
+@pytest.mark.usefixtures("_small")
+@given(st.lists(st.tuples(keys, kinds, st.booleans(), st.booleans()), max_size=60))
+def test_when_reclaims_happen_makes_no_difference(changes):
+    reclaimed, plain = KnowledgeBase(), KnowledgeBase()
+    for number, (key, kind, is_put, reclaims) in enumerate(changes):
+        for base in (reclaimed, plain):
+            if is_put:
+                put(base, key, made(number, kind, metadata=True), number)
+            else:
+                base.remove(key)
+        if reclaims:
+            reclaim_all(reclaimed)
+    assert entries_of(reclaimed.view()) == entries_of(plain.view())
+
+
+class TestMapping:
+    def test_only_transitions_change_it(self) -> None:
+        base: Any = filled(2)
+        artifact = base["0"]
+        assert isinstance(base, MutableMapping)
+        for change in (
+            lambda: base.__setitem__("0", artifact),
+            lambda: base.__delitem__("0"),
+            lambda: base.setdefault("new", artifact),
+            lambda: base.update({"0": artifact}),
+            lambda: base.pop("0"),
+            base.popitem,
+            base.clear,
+        ):
+            with pytest.raises(TypeError, match="add_knowledge"):
+                change()
+        with pytest.raises(TypeError, match="add_knowledge"):
+            KnowledgeBase().clear()
+        assert list(base) == ["0", "1"]
+
+    def test_it_equals_any_mapping_with_the_same_artifacts(self) -> None:
+        base: Any = filled(3)
+        plain = {key: base[key] for key in ("2", "0", "1")}
+        assert base == plain
+        assert plain == base
+        assert base == filled(3)
+        assert base != filled(2)
+        assert base != [("0", base["0"])]
+        assert isinstance(base, Mapping)
+
+    def test_what_is_no_text_is_no_key(self) -> None:
+        base: Any = filled(1)
+        assert 0 not in base
+        assert base.get(0) is None
+        with pytest.raises(KeyError):
+            base[None]
+
+    def test_iterating_shows_the_moment_at_which_it_began(self) -> None:
+        base = filled(5)
+        seen = []
+        for key, artifact in base.items():
+            seen.append((key, artifact.metadata["number"]))
+            for other in ("1", "3"):
+                base.remove(other)
+            put(base, f"new {key}", artifact, 9)
+        assert seen == [(str(number), number) for number in range(5)]
+        assert [artifact.metadata["number"] for artifact in base.values()] == [0, 2, 4, *range(5)]
+
+    def test_what_it_shows_of_itself_does_not_grow_with_it(self) -> None:
+        assert repr(filled(1000)) == "<KnowledgeBase of 1000 artifacts>"
+
+
+class TestOrder:
+    def test_a_replaced_key_goes_to_the_end_of_its_column(self) -> None:
+        base = filled(3)
+        put(base, "0", made(0, ("<f4", 4), metadata=False), 4)
+        assert list(base) == ["1", "2", "0"]
+
+    def test_columns_stand_in_the_order_of_their_first_vector(self) -> None:
+        base = KnowledgeBase()
+        for key, kind in (("a", KINDS[0]), ("b", KINDS[1]), ("c", KINDS[0])):
+            put(base, key, made(1, kind, metadata=False), 1)
+        assert list(base) == ["a", "c", "b"]
+
+    def test_a_column_that_became_empty_begins_anew(self) -> None:
+        base = KnowledgeBase()
+        put(base, "a", made(1, KINDS[0], metadata=False), 1)
+        put(base, "b", made(1, KINDS[1], metadata=False), 2)
+        put(base, "a", made(2, KINDS[0], metadata=False), 3)
+        assert list(base) == ["a", "b"]
+        base.remove("a")
+        put(base, "a", made(1, KINDS[0], metadata=False), 4)
+        assert list(base) == ["b", "a"]
+
+
+class TestArtifacts:
+    def test_an_artifact_is_a_read_only_view_that_stays_what_it_is(self) -> None:
+        base = filled(10)
+        artifact = base["3"]
+        array = artifact.array
+        assert not array.flags.owndata
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1.0
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.setflags(write=True)
+        for number in range(10):
+            base.remove(str(number))
+        assert artifact == made(3, ("<f4", 4), metadata=True)
+        assert len(artifact) == 4
+
+    def test_an_artifact_can_be_copied_pickled_and_put_again(self) -> None:
+        artifact = filled(1)["0"]
+        assert copy.deepcopy(artifact) == artifact
+        assert pickle.loads(pickle.dumps(artifact)) == artifact
+        assert NumericVectorArtifact(artifact.array, artifact.metadata) == artifact
+        assert [type(part) for part in artifact.parts] == [str, bytes, bytes]
+
+
+class TestViews:
+    def test_what_a_reader_holds_of_a_view_does_not_hinder_the_writer(self) -> None:
+        base = filled(100)
+        view = base.view()
+        held = [
+            (block.matrix, block.live, block.seqs, block.artifact(0)) for block in view.blocks()
+        ]
+        expected = entries_of(filled(100).view())
+        seen = []
+        for number, (key, artifact, seq) in enumerate(view.entries()):
+            put(base, f"{key} again", artifact, 101 + number)
+            base.remove(str(99 - number))
+            seen.append((key, artifact.parts, seq))
+        assert seen == expected
+        assert [matrix.shape for matrix, *_ in held] == [(100, 4)]
+        assert list(base) == [f"{number} again" for number in range(100)]
+
+    def test_a_block_has_dead_rows_and_tells_which(self) -> None:
+        base = filled(4)
+        base.remove("1")
+        put(base, "0", made(7, ("<f4", 4), metadata=False), 9)
+        (block,) = base.view().blocks()
+        assert block.count == 5
+        assert block.live.tolist() == [False, False, True, True, True]
+        assert block.rows() == [2, 3, 4]
+        assert block.keys() == ["0", "1", "2", "3", "0"]
+        assert block.seqs.tolist() == [1, 2, 3, 4, 9]
+        assert block.matrix[:, 0].tolist() == [0, 1, 2, 3, 7]
+        assert block.metadata(4) == b"{}"
+        assert not block.matrix.flags.writeable
+        assert not block.live.flags.writeable
+        assert not block.seqs.flags.writeable
+
+    def test_an_empty_view_has_nothing(self) -> None:
+        base = filled(1)
+        base.remove("0")
+        for each in (base, KnowledgeBase()):
+            assert len(each.view()) == 0
+            assert list(each.view().blocks()) == []
+            assert list(each.view().entries()) == []
+
+
+@pytest.mark.usefixtures("_small")
+class TestReclaiming:
+    def test_nothing_is_due_while_half_of_the_rows_are_live(self) -> None:
+        base = filled(40)
+        for number in range(0, 40, 2):
+            base.remove(str(number))
+        assert base.reclaim_plan() is None
+
+    def test_reclaiming_leaves_no_segment_that_is_mostly_dead(self) -> None:
+        base = filled(400)
+        for number in range(400):
+            if number % 10:
+                base.remove(str(number))
+        before = entries_of(base.view())
+        rows_before = sum(block.count for block in base.view().blocks())
+        assert reclaim_all(base) >= 1
+        assert entries_of(base.view()) == before
+        rows = sum(block.count for block in base.view().blocks())
+        assert rows <= 2 * len(base) < rows_before
+
+    def test_the_last_rows_of_many_segments_come_together(self) -> None:
+        """Each segment leaves one row for ever: their number must not grow with the changes."""
+        base = KnowledgeBase()
+        for number in range(2000):
+            put(base, str(number), made(number, ("<f4", 1), metadata=False), number)
+            if number % 4:
+                base.remove(str(number - 1))
+            reclaim_all(base)
+        assert len(base) == 500
+        assert len(list(base.view().blocks())) < 12
+
+    def test_what_changes_between_copy_and_adoption_counts(self) -> None:
+        base = filled(20)
+        for number in range(20):
+            if number not in {7, 8, 12, 16, 17}:
+                base.remove(str(number))
+        plan = base.reclaim_plan()
+        assert plan is not None
+        plan.copy()
+        assert plan.keys == ["7", "8", "12", "16", "17"]
+        base.remove("7")
+        put(base, "8", made(8, ("<f8", 2), metadata=False), 60)
+        put(base, "16", made(9, ("<f4", 4), metadata=True), 70)
+        expected = entries_of(base.view())
+        assert base.adopt(plan)
+        assert entries_of(base.view()) == expected
+        assert list(base) == ["12", "17", "16", "8"]
+
+    def test_a_plan_whose_rows_all_died_leaves_nothing(self) -> None:
+        base = filled(12)
+        for number in (4, 5, 6):
+            base.remove(str(number))
+        plan = base.reclaim_plan()
+        assert plan is not None
+        plan.copy()
+        for number in range(12):
+            base.remove(str(number))
+        assert base.adopt(plan)
+        assert list(base) == []
+        assert base.reclaim_plan() is None
+
+    def test_a_plan_is_void_once_there_is_a_later_one(self) -> None:
+        base, other = filled(8), filled(8)
+        for each in (base, other):
+            for number in range(4, 7):
+                each.remove(str(number))
+        first, second = base.reclaim_plan(), base.reclaim_plan()
+        assert first is not None
+        assert second is not None
+        for plan in (first, second):
+            plan.copy()
+        assert not other.adopt(second)
+        assert not base.adopt(first)
+        assert base.adopt(second)
+        assert list(base) == list(other) == ["0", "1", "2", "3", "7"]
+
+    def test_a_view_from_before_a_reclaim_shows_what_it_showed(self) -> None:
+        base = filled(16)
+        for number in (4, 5, 6, 8, 9, 10):
+            base.remove(str(number))
+        view = base.view()
+        before = entries_of(view)
+        assert reclaim_all(base) == 1
+        for number in range(16):
+            base.remove(str(number))
+        assert entries_of(view) == before
+
+
+class TestMemory:
+    @pytest.fixture(autouse=True)
+    def _traced(self):
+        """What is given back is given back at once, without the garbage collector."""
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        yield
+        tracemalloc.stop()
+        gc.enable()
+
+    def test_it_takes_little_more_than_the_vectors(self) -> None:
+        base, data = KnowledgeBase(), bytes(1536)
+        for number in range(10_000):
+            base.put(f"key-{number:07}", "<f4", data, b'{"source":"web"}', number)
+        # A segment may have room to spare, which costs nothing until it is written.
+        room = sum(segment._writable.nbytes for segment in base._segments.values())  # type: ignore[attr-defined]
+        used, _ = tracemalloc.get_traced_memory()
+        assert used - room < 0.15 * 10_000 * 1536
+        assert room < 2.1 * 10_000 * 1536
+
+    def test_what_no_view_and_no_artifact_refers_to_is_given_back(self) -> None:
+        base = KnowledgeBase()
+        for number in range(4096):
+            put(base, "k", made(number, ("<f8", 512), metadata=False), number)
+        held = base["k"], base.view()
+        used, _ = tracemalloc.get_traced_memory()
+        assert used < 2**20
+        del base, held
+        used, _ = tracemalloc.get_traced_memory()
+        assert used < 2**16
+
+    def test_a_reclaim_gives_the_space_of_dead_rows_back(self) -> None:
+        base, data = KnowledgeBase(), bytes(4096)
+        for number in range(4096):
+            base.put(str(number), "<f8", data, b"{}", number)
+        for number in range(4096):
+            if number % 8:
+                base.remove(str(number))
+        before, _ = tracemalloc.get_traced_memory()
+        reclaim_all(base)
+        after, _ = tracemalloc.get_traced_memory()
+        # The tail, which takes further rows, is not reclaimed before it is sealed.
+        assert before > 16 * 2**20
+        assert after < before / 2
+
+    def test_many_columns_with_one_vector_each_cost_little(self) -> None:
+        base = KnowledgeBase()
+        for dimension in range(1, 101):
+            put(base, str(dimension), made(1, ("<f4", dimension), metadata=False), dimension)
+        used, _ = tracemalloc.get_traced_memory()
+        assert used < 100 * (2**16 + 4096)

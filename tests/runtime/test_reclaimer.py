@@ -1,0 +1,56 @@
+"""The reclaimer gives back what replaced vectors took, and nobody sees a difference."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from penin.core.knowledge import KnowledgeBase
+from penin.runtime.reclaimer import Reclaimer
+from tests.runtime.stores import GatedFileSystem, open_on, within
+
+KEYS = [f"k{number}" for number in range(3000)]
+
+
+def filled() -> KnowledgeBase:
+    knowledge_base = KnowledgeBase()
+    for seq in (1, 2):  # the second time all of the first is dead, and what follows makes it due
+        rows = np.full((len(KEYS), 8), seq, "<f4")
+        knowledge_base.extend(KEYS, "<f4", rows.tobytes(), None, seq)
+    for key in KEYS[::2]:
+        knowledge_base.put(key, "<f4", np.zeros(8, "<f4").tobytes(), b"{}", 3)
+    for key in KEYS[1::4]:
+        knowledge_base.remove(key)
+    return knowledge_base
+
+
+async def until_reclaimed(knowledge_base: KnowledgeBase) -> None:
+    while knowledge_base.is_reclaim_due:  # noqa: ASYNC110  # a copy on a thread, and nobody tells
+        await asyncio.sleep(0)
+
+
+async def test_what_is_due_is_reclaimed_and_the_mapping_stays_what_it_was():
+    knowledge_base = filled()
+    assert knowledge_base.is_reclaim_due
+    before = [(key, artifact.vector) for key, artifact in knowledge_base.items()]
+    reclaimer = Reclaimer(knowledge_base)
+    running = asyncio.ensure_future(reclaimer.run())
+    reclaimer.note_applied(3)
+    await until_reclaimed(knowledge_base)
+    assert [(key, artifact.vector) for key, artifact in knowledge_base.items()] == before
+    reclaimer.close()
+    await within(running)
+
+
+async def test_an_open_store_reclaims_while_vectors_are_replaced():
+    async with open_on(GatedFileSystem()) as orchestrator:
+        knowledge_base = orchestrator.view.knowledge_base
+        for round_number in range(5):
+            await orchestrator.extend_knowledge(KEYS, np.full((len(KEYS), 8), round_number, "f4"))
+            for key in KEYS[::2]:
+                orchestrator.send_nowait({"type": "remove_knowledge", "key": key})
+            await orchestrator.add_score(0.0)
+        await until_reclaimed(knowledge_base)
+        assert len(knowledge_base) == len(KEYS) // 2
+        assert all(artifact.vector == [4.0] * 8 for artifact in knowledge_base.values())
