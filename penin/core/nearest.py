@@ -116,25 +116,19 @@ def nearest(view: KnowledgeView, query: Query) -> list[Neighbour]:
     An empty knowledge base has none. Raises RefusedValueError, naming `vector`, where there are
     vectors and none has the dimension of the query; CorruptionError where a file is damaged.
     """
-    return nearest_after(view, query, 0)[0]
-
-
-def nearest_after(view: KnowledgeView, query: Query, after_seq: int) -> tuple[list[Neighbour], int]:
-    """The same, of those alone that changed after `after_seq`; and how many these are."""
     blocks = list(view.blocks())
     dimension = len(query.vector)
     found = _Found(query)
     with np.errstate(all="ignore"):  # what overflows is scored exactly
         for number, block in enumerate(blocks):
             if block.dimension == dimension:
-                _search(found, number, block, after_seq)
+                _search(found, number, block)
     if blocks and not found.was_searched:
         raise _wrong_dimension(blocks, dimension)
-    neighbours = [
+    return [
         Neighbour(block.key(row), score, block.artifact(row))
         for score, block, row in found.best(blocks)
     ]
-    return neighbours, found.searched_count
 
 
 def _wrong_dimension(blocks: list[Block], dimension: int) -> RefusedValueError:
@@ -155,7 +149,6 @@ class _Found:
     def __init__(self, query: Query) -> None:
         self.query = query
         self.was_searched = False
-        self.searched_count = 0
         self.worst = -np.inf
         """The merit of the k-th best; no row below it is among the nearest."""
         self._merits: Numbers = np.empty(0)
@@ -184,20 +177,13 @@ class _Found:
         return [(score, blocks[place >> ROW_BITS], place & _ROW_MASK) for score, place in rows]
 
 
-def _search(found: _Found, number: int, block: Block, after_seq: int) -> None:
+def _search(found: _Found, number: int, block: Block) -> None:
     """Add what may be among the nearest of one block."""
     found.was_searched = True
     query = found.query
-    wanted = block.live
-    if after_seq:
-        wanted = wanted & (block.seqs > after_seq)
-    count = int(np.count_nonzero(wanted))
-    if not count:
-        return
-    found.searched_count += count
     matrix = block.matrix
     limits = merit_limits(matrix, block.norms(norms_of), query)
-    rows: Rows = np.flatnonzero(wanted & (limits >= found.worst))
+    rows: Rows = np.flatnonzero(block.live & (limits >= found.worst))
     limits = limits[rows]
     step = max(CANDIDATES_MIN, 2 * query.k)
     if len(rows) > step:

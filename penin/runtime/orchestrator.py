@@ -20,7 +20,6 @@ from penin.core.state import State
 from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message as message_of
 from penin.errors import ClosedError, MailboxFullError
-from penin.runtime.index import Indexes
 from penin.runtime.transaction import TransactionBuilder
 
 if TYPE_CHECKING:
@@ -45,8 +44,6 @@ class EmbeddedOrchestrator:
         self._actor = actor
         self._mailbox = supervisor.mailbox
         self._log = supervisor.log
-        store = supervisor.store
-        self._indexes = Indexes(state, self.stopping, store.index_directory, store.journal.store)
 
     def __repr__(self) -> str:
         return f"<EmbeddedOrchestrator of {self._supervisor.store.name}, {self.phase}>"
@@ -193,14 +190,10 @@ class EmbeddedOrchestrator:
         k: int = 10,
         metric: Metric = "cosine",
         where: Mapping[str, Any] | None = None,
-        *,
-        approximate: bool = False,
     ) -> list[Neighbour]:
         """See `AsyncOrchestrator`."""
         self._check_open()
         query = query_of(vector, k, metric, where)
-        if approximate:
-            return await self._indexes.nearest(query)
         view = self.view.knowledge_base.view()
         return await to_thread.run_sync(nearest, view, query, abandon_on_cancel=True)
 
@@ -224,10 +217,6 @@ class EmbeddedOrchestrator:
             raise self._actor.failure
         if self.phase in {"stopped", "failed"}:
             raise ClosedError("the orchestrator is closed")
-
-    async def save_indexes(self) -> None:
-        """The supervisor's last call, after the last checkpoint."""
-        await self._indexes.save(self._actor.durable_seq)
 
     # -- closing ------------------------------------------------------------------------------
 

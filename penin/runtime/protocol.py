@@ -133,21 +133,14 @@ class AsyncOrchestrator(Protocol):
         k: int = 10,
         metric: Metric = "cosine",
         where: Mapping[str, Any] | None = None,
-        *,
-        approximate: bool = False,
     ) -> list[Neighbour]:
         """The `k` artifacts nearest to `vector`, best first, with keys and scores.
 
-        It is exact, and of one moment: what is applied when it is called. With `approximate` it
-        is much faster once there are many, and may miss some; an index is built behind it, by
-        `penin[index]`. Removed keys are never given, and what is newer than the index is always
-        searched. Raises UsageError where usearch is not installed.
-
-        `metric` is `cosine` or `dot`
-        (higher is better) or `euclidean` (the distance, lower is better). `where` maps fields of
-        the metadata to the value wanted, or to a list of values of which any will do. Fewer come
-        back where there are fewer. Raises RefusedTypeError or RefusedValueError, naming the
-        argument: for one, where there are artifacts and none has the dimension of `vector`.
+        It is exact, and of one moment: what is applied when it is called. `metric` is `cosine` or
+        `dot` (higher is better) or `euclidean` (the distance, lower is better). `where` maps
+        fields of the metadata to the value wanted, or to a list of values of which any will do.
+        Fewer come back where there are fewer. Raises RefusedTypeError or RefusedValueError, naming
+        the argument: for one, where there are artifacts and none has the dimension of `vector`.
 
         It runs in a thread. Cancelled, it goes on there to its end, and nothing waits for it.
         """

@@ -16,7 +16,6 @@ from penin.storage.snapshots import JSON_SUFFIX, FileSnapshotStore, SnapshotStor
 
 MEMORY: Final = ":memory:"
 JOURNAL_DIRECTORY: Final = "journal"
-INDEX_DIRECTORY: Final = "index"
 
 
 class Store:
@@ -40,12 +39,6 @@ class Store:
     def name(self) -> str:
         """The absolute path of the store, or `:memory:`."""
         return MEMORY if self.directory is None else str(self.directory)
-
-    @property
-    def index_directory(self) -> Path | None:
-        """Where indexes are saved: usearch writes its files by itself, so on no other system."""
-        is_real = self.directory is not None and isinstance(self._fs, OsFileSystem)
-        return self.directory / INDEX_DIRECTORY if self.directory and is_real else None
 
     def prepare(self, wait_s: float, sleep: Callable[[float], None]) -> None:
         """Make the directories and take the lock, waiting for it with `sleep` for `wait_s`.

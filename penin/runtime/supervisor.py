@@ -307,8 +307,6 @@ class Supervisor:
         self._reclaimer.close()
         self._checkpointer.finish()
         await self._checkpointer_ended.wait()
-        if self.orchestrator is not None:
-            await self.orchestrator.save_indexes()
 
     async def _end_workers(self) -> None:
         if await _within(self.settings.stop_grace_s, self._workers_ended):

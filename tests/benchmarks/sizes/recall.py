@@ -1,7 +1,6 @@
-"""A child: how long the nearest take, exact and by the index, and what the index misses.
+"""A child: how long the nearest take, in the mapped snapshot of a store that is opened.
 
-Clustered vectors are in the mapped snapshot of a store that is opened; random ones are loaded into
-a store of their own. Queries are further vectors of the same kind.
+Queries are further vectors of the same clusters.
 """
 
 from __future__ import annotations
@@ -11,20 +10,17 @@ import statistics
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 import penin
-from penin import EmbeddedOrchestrator, Settings
+from penin import EmbeddedOrchestrator
 from penin.runtime.interpreter import interpreter_of_a_service
 from tests.benchmarks.sizes.data import (
     Matrix,
     clustered_blocks,
     key,
-    keys,
-    metadata_of,
-    random_blocks,
     read_matrix,
 )
 from tests.benchmarks.sizes.process import print_figures
@@ -48,9 +44,9 @@ def _by_product(matrix: Matrix, query: Vector) -> Timed:
     return seconds, set(map(key, best.tolist()))
 
 
-async def _by_store(orchestrator: EmbeddedOrchestrator, query: Vector, **options: Any) -> Timed:
+async def _by_store(orchestrator: EmbeddedOrchestrator, query: Vector) -> Timed:
     start = perf_counter()
-    found = await orchestrator.nearest(query, k=NEAREST, **options)
+    found = await orchestrator.nearest(query, k=NEAREST)
     return perf_counter() - start, {neighbour.key for neighbour in found}
 
 
@@ -63,26 +59,14 @@ async def _compare(
     pass over everything empties the caches.
     """
     await _by_store(orchestrator, queries[0])  # reads the blocks
-    start = perf_counter()
-    await _by_store(orchestrator, queries[0], approximate=True)  # begins the index
-    await orchestrator._indexes.refreshed()  # nobody else waits for it
-    index_s = perf_counter() - start
     product: list[Timed] = []
     exact: list[Timed] = []
-    approximate: list[Timed] = []
     for _ in range(TURNS):
         product += [_by_product(matrix, query) for query in queries]
         exact += [await _by_store(orchestrator, query) for query in queries]
-        approximate += [await _by_store(orchestrator, query, approximate=True) for query in queries]
     if _recall(exact, product) < AGREEMENT_MIN:
         raise RuntimeError("the exact nearest are not those of the product")
-    return {
-        "exact": _median_s(exact),
-        "approximate": _median_s(approximate),
-        "product": _median_s(product),
-        "recall": _recall(approximate, exact),
-        "index_s": index_s,
-    }
+    return {"exact": _median_s(exact), "product": _median_s(product)}
 
 
 def _median_s(timed: list[Timed]) -> float:
@@ -107,19 +91,6 @@ async def _clustered(directory: Path, vectors: Path, count: int) -> dict[str, fl
             return await _compare(orchestrator, queries, _unit(read_matrix(vectors)))
 
 
-async def _random(directory: Path, size: int, count: int) -> dict[str, float]:
-    matrix = np.concatenate(list(random_blocks(size)))
-    queries = np.concatenate(list(random_blocks(count, _QUERY_SEED)))
-    settings = Settings(format="safetensors")
-    with interpreter_of_a_service():
-        async with penin.open(directory / "random", settings=settings) as orchestrator:
-            await orchestrator.extend_knowledge(keys(0, size), matrix, metadata_of(0, size))
-            return await _compare(orchestrator, queries, _unit(matrix))
-
-
 if __name__ == "__main__":
-    _, kind, directory, source, count = sys.argv
-    if kind == "clustered":
-        print_figures(asyncio.run(_clustered(Path(directory), Path(source), int(count))))
-    else:
-        print_figures(asyncio.run(_random(Path(directory), int(source), int(count))))
+    _, directory, source, count = sys.argv
+    print_figures(asyncio.run(_clustered(Path(directory), Path(source), int(count))))
