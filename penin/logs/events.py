@@ -135,6 +135,11 @@ EVENTS: Final[dict[str, Event]] = {
         "The snapshot is large for JSON: a store of the format safetensors is faster (said once).",
         ("bytes", "limit"),
     ),
+    "reclaim.failed": Event(
+        "error",
+        "The space of replaced vectors was not given back: a mapped snapshot is damaged.",
+        ("path", "cause"),
+    ),
     "checkpoint.skipped": Event(
         "debug",
         "A checkpoint was due, and nothing had changed or it would not have paid for itself.",

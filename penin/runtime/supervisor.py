@@ -246,7 +246,7 @@ class Supervisor:
             snapshot_seq=recovered.snapshot_seq or 0,
             snapshot_bytes=recovered.snapshot_bytes,
         )
-        self._reclaimer = Reclaimer(recovered.state.knowledge_base)
+        self._reclaimer = Reclaimer(recovered.state.knowledge_base, self.log)
         self.actor.listeners.append(self._reclaimer.note_applied)
         self.orchestrator = EmbeddedOrchestrator(self, self.actor, recovered.state)
 

@@ -7,8 +7,10 @@ import asyncio
 import numpy as np
 
 from penin.core.knowledge import KnowledgeBase
+from penin.core.segments import MemorySegment
+from penin.errors import CorruptionError
 from penin.runtime.reclaimer import Reclaimer
-from tests.runtime.stores import GatedFileSystem, open_on, within
+from tests.runtime.stores import GatedFileSystem, RecordedLog, open_on, within
 
 KEYS = [f"k{number}" for number in range(3000)]
 
@@ -34,7 +36,7 @@ async def test_what_is_due_is_reclaimed_and_the_mapping_stays_what_it_was():
     knowledge_base = filled()
     assert knowledge_base.is_reclaim_due
     before = [(key, artifact.vector) for key, artifact in knowledge_base.items()]
-    reclaimer = Reclaimer(knowledge_base)
+    reclaimer = Reclaimer(knowledge_base, RecordedLog())
     running = asyncio.ensure_future(reclaimer.run())
     reclaimer.note_applied(3)
     await until_reclaimed(knowledge_base)
@@ -54,3 +56,30 @@ async def test_an_open_store_reclaims_while_vectors_are_replaced():
         await until_reclaimed(knowledge_base)
         assert len(knowledge_base) == len(KEYS) // 2
         assert all(artifact.vector == [4.0] * 8 for artifact in knowledge_base.values())
+
+
+class DamagedSegment(MemorySegment):
+    """One whose numbers cannot be read, as those of a damaged mapped file."""
+
+    def numbers(self, row: int) -> memoryview:
+        raise CorruptionError("state.safetensors", row, "the digest of this block is not right")
+
+
+async def test_what_is_damaged_is_left_where_it_is_and_logged():
+    knowledge_base, log = KnowledgeBase(), RecordedLog()
+    segment = DamagedSegment(("<f4", 32), 100)
+    data = np.zeros(8, "<f4").tobytes()
+    keys = [f"k{row}" for row in range(100)]
+    for key in keys:
+        segment.append(key.encode(), data, b"{}", 1)
+    knowledge_base.load([(segment, keys)])
+    for key in keys[:60]:
+        knowledge_base.remove(key)
+    reclaimer = Reclaimer(knowledge_base, log)
+    running = asyncio.ensure_future(reclaimer.run())
+    reclaimer.note_applied(2)
+    await log.comes("reclaim.failed")
+    assert knowledge_base.is_reclaim_due
+    assert len(knowledge_base) == 40
+    reclaimer.close()
+    await within(running)
