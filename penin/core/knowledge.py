@@ -152,7 +152,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
             stop = min(len(keys), start + segment.room)
             numbers = rows[start * row_bytes : stop * row_bytes]
             encoded = [key.encode() for key in keys[start:stop]]
-            row = segment.extend(encoded, numbers, metadata[start:stop], seq)
+            row = segment.extend(encoded, numbers, metadata[start:stop], [seq] * len(encoded))
             for location, key in enumerate(keys[start:stop], (segment.number << ROW_BITS) + row):
                 self._point(key, location)
             if segment.is_sealed:

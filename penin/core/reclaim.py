@@ -6,6 +6,12 @@ In two halves, so that the long one can run in another thread: `ReclaimPlan.copy
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
 from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX, Block, MemorySegment, Segment
 
 
@@ -24,16 +30,31 @@ class ReclaimPlan:
         self.copied: MemorySegment
 
     def copy(self) -> None:
-        """Copy the rows: at most SEGMENT_BYTES_MAX of numbers, row by row."""
+        """Copy the rows: at most SEGMENT_BYTES_MAX of numbers, a segment at a time.
+
+        Raises CorruptionError where a mapped one is damaged.
+        """
         kind = self.sources[0][0].kind
         copied = MemorySegment(kind, sum(len(rows) for _, rows in self.sources))
         for segment, rows in self.sources:
-            for row in rows:
-                key = segment.key(row)
-                numbers, metadata = segment.numbers(row), segment.metadata(row)
-                copied.append(key, numbers, metadata, segment.seq(row))
-                self.keys.append(key.decode())
+            count = len(segment.live)
+            numbers = np.ascontiguousarray(segment.matrix(count)[rows])
+            keys = _texts(segment.key_ends(count), segment.key_text, rows)
+            metadata = _texts(segment.metadata_ends(count), segment.metadata_text, rows)
+            seqs = array("q", segment.seqs(count)[rows].tobytes())
+            copied.extend(keys, numbers.data.cast("B"), metadata, seqs)
+            self.keys += [key.decode() for key in keys]
         self.copied = copied
+
+
+def _texts(
+    ends: NDArray[np.int64], text_of: Callable[[int, int], bytes], rows: list[int]
+) -> list[bytes]:
+    """The keys, or the metadata, of some rows."""
+    first = int(ends[0])
+    text = text_of(first, int(ends[-1]))
+    places = (ends - first).tolist()
+    return [text[places[row] : places[row + 1]] for row in rows]
 
 
 def neighbours(segments: list[Segment], due: Segment) -> list[Segment]:

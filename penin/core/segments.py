@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from itertools import accumulate
 from typing import Any, Final
@@ -196,7 +196,7 @@ class MemorySegment(Segment):
         keys: Sequence[bytes],
         data: memoryview,
         metadata: Sequence[bytes | msgspec.Raw],
-        seq: int,
+        seqs: Iterable[int],
     ) -> int:
         """Add a live row for each key, with block copies, and return the number of the first."""
         first, count = len(self.live), len(keys)
@@ -204,7 +204,7 @@ class MemorySegment(Segment):
         self._writable[start : start + len(data)] = data
         _append_texts(self._key_bytes, self._key_ends, keys)
         _append_texts(self._metadata_bytes, self._metadata_ends, metadata)
-        self._seqs.extend(array("q", (seq,)) * count)
+        self._seqs.extend(seqs)
         self.live += b"\1" * count
         self.live_count += count
         longest = max(len(self._metadata_bytes), len(self._key_bytes))

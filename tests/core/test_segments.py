@@ -69,7 +69,7 @@ def test_rows_added_together_are_as_those_added_one_by_one(before, added):
         [key.encode() for key, *_ in added],
         memoryview(b"".join(data for _, data, _, _ in added)),
         [metadata for _, _, metadata, _ in added],
-        7,
+        [7] * len(added),
     )
     count = len(before) + len(added)
     assert first == len(before)
@@ -117,7 +117,7 @@ def test_a_segment_is_sealed_when_its_texts_are_long(monkeypatch, is_key, is_bul
         assert not segment.is_sealed
         texts = (b"x" * 40, b"{}") if is_key else (b"x", b"{" + b" " * 38 + b"}")
         if is_bulk:
-            segment.extend([texts[0]], memoryview(bytes(8)), [texts[1]], number)
+            segment.extend([texts[0]], memoryview(bytes(8)), [texts[1]], [number])
         else:
             segment.append(texts[0], bytes(8), texts[1], number)
     assert segment.is_sealed

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penin.core.knowledge import KnowledgeBase
 from penin.core.segments import MemorySegment
@@ -61,8 +63,8 @@ async def test_an_open_store_reclaims_while_vectors_are_replaced():
 class DamagedSegment(MemorySegment):
     """One whose numbers cannot be read, as those of a damaged mapped file."""
 
-    def numbers(self, row: int) -> memoryview:
-        raise CorruptionError("state.safetensors", row, "the digest of this block is not right")
+    def matrix(self, count: int) -> NDArray[Any]:
+        raise CorruptionError("state.safetensors", count, "the digest of this block is not right")
 
 
 async def test_what_is_damaged_is_left_where_it_is_and_logged():
