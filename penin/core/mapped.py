@@ -37,11 +37,12 @@ class MappedFile:
     """The data of a snapshot, and which of its blocks were checked. Any thread may read it.
 
     `data` is what the digests are of, without the header, which ends at byte `begin` of the file.
+    The digests are a copy: comparing with what is mapped could hold the interpreter while it waits.
     """
 
     __slots__ = ("_begin", "_checked", "_data", "_digests", "_path")
 
-    def __init__(self, path: Path, begin: int, data: memoryview, digests: memoryview) -> None:
+    def __init__(self, path: Path, begin: int, data: memoryview, digests: bytes) -> None:
         self._path = path
         self._begin = begin
         self._data = data

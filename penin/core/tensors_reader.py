@@ -86,7 +86,7 @@ def read_tensors(
         columns = _columns(tensors)
         if layout(columns, tensors["state"].shape[0]) != tensors:
             raise ValueError("its tensors are not those of a snapshot")
-        data = MappedFile(path, len(parts.head), parts.data, parts.digests)
+        data = MappedFile(path, len(parts.head), parts.data, bytes(parts.digests))
         state = State(None if said.history_maxlen is None else int(said.history_maxlen))
         state.seq = int(said.seq)
         if not state.knowledge_base.load(_segments(data, tensors, columns, abandoned)):

@@ -13,7 +13,7 @@ from typing import Final
 
 from penin.core.tensors import Digested, block_digest
 
-THREADS: Final = 2
+THREADS: Final = 1
 
 
 @contextmanager
