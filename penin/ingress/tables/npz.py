@@ -25,23 +25,17 @@ from penin.ingress.tables.table import Place, block_rows
 
 MALFORMED: Final = (
     ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
+    KeyError,  # no such array in the archive
     EOFError,
-    RecursionError,
-    MemoryError,
-    NotImplementedError,
-    SyntaxError,
-    UnicodeError,
-    RuntimeError,
+    RuntimeError,  # encrypted; NotImplementedError, which is one, for an unknown compression
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
 )
 """What numpy and zipfile raise for files that are none of theirs."""
+_NO_LITERAL: Final = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
+"""What `ast.literal_eval` raises, by its documentation, for texts of any length that are none."""
 _SUFFIX: Final = ".npy"
 _DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same arrays make the same file
 _LENGTHS: Final = {(1, 0): struct.Struct("<H"), (2, 0): struct.Struct("<I")}
@@ -70,13 +64,19 @@ def read_npy_header(file: IO[bytes]) -> Header:
     (header_bytes,) = length.unpack(file.read(length.size))
     if header_bytes > _HEADER_BYTES_MAX:
         raise ValueError(f"a header of {header_bytes} bytes")
-    members = ast.literal_eval(file.read(header_bytes).decode("latin-1").strip())
+    try:
+        members = ast.literal_eval(file.read(header_bytes).decode("latin-1").strip())
+    except _NO_LITERAL as error:
+        raise ValueError(f"a header that is no literal: {error}") from error
     if not isinstance(members, dict) or members.keys() != _MEMBERS:
         raise ValueError("not the members of a header")
     shape, is_fortran = members["shape"], members["fortran_order"]
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"the shape {shape}")
-    dtype = np.lib.format.descr_to_dtype(members["descr"])
+    try:
+        dtype = np.lib.format.descr_to_dtype(members["descr"])
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"no dtype: {error}") from error
     if dtype.hasobject:
         raise ValueError("Python objects, which are not read (no pickle)")
     return Header(shape, is_fortran is True, dtype)

@@ -50,10 +50,13 @@ class ParquetTable:
         kind = schema.field(VECTOR).type
         if not _is_list(kind):
             raise TableError(path, f"column {VECTOR}", f"{kind} is not a list of numbers")
+        if not _is_number(kind.value_type):
+            reason = f"{kind}: vectors: {kind.value_type} is not a number"
+            raise TableError(path, f"column {VECTOR}", reason)
+        self._dtype = np.dtype(kind.value_type.to_pandas_dtype())
         try:
-            self._dtype = np.dtype(kind.value_type.to_pandas_dtype())
             check_shape((0, 0), self._dtype)
-        except (RefusedError, NotImplementedError, TypeError) as error:
+        except RefusedError as error:
             raise TableError(path, f"column {VECTOR}", f"{kind}: {error}") from error
         self._columns = [KEY, VECTOR, *({METADATA} & set(schema.names))]
         self._dimension: int | None = None
@@ -171,6 +174,11 @@ def _is_text(kind: Any) -> bool:
 def _is_list(kind: Any) -> bool:
     types = pa.types
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    """Whether numpy has it as a number; a decimal is none."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def parquet_chunks(selection: Selection) -> Iterator[bytes]:

@@ -82,7 +82,7 @@ class Selection:
         return next(iter(self._kinds))
 
     def members(self) -> Iterator[Member]:
-        """The artifacts, in the order in which their keys were first added."""
+        """The artifacts, in the order of the knowledge base."""
         for member in _members(self._knowledge_base):
             array = member.array
             if (self._dtype is None or array.dtype == self._dtype) and (
