@@ -7,7 +7,6 @@ acknowledged change survives, see `penin.open` and `penin.open_sync`.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -24,7 +23,8 @@ from penin.core.snapshots import Envelope
 from penin.core.state import HISTORY_MAXLEN_DEFAULT, State
 from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message
-from penin.storage.filesystem import FileBlocks, OsFileSystem, write_file_durably
+from penin.storage.files import replace_file
+from penin.storage.filesystem import FileBlocks, OsFileSystem
 
 
 class OmegaMetaOrchestrator(StateReader):
@@ -135,12 +135,7 @@ class OmegaMetaOrchestrator(StateReader):
         state is in a mapped file that is damaged) the old file is untouched.
         """
         path = Path(filepath).resolve()
-        fs = OsFileSystem()
-        fs.make_directory(path.parent)
-        # A name of its own, so that neither another saver's file nor a neighbour's is touched.
-        temporary = path.with_name(f".penin-{secrets.token_hex(8)}.tmp")
-        chunks = encode_state(self._state.view(), Envelope(), path.suffix)
-        write_file_durably(fs, path, chunks, temporary)
+        replace_file(path, encode_state(self._state.view(), Envelope(), path.suffix))
 
     def load_state(self, filepath: str | PathLike[str]) -> bool:
         """Replace the state by that of a file of `save_state`, ours or the original's.

@@ -23,10 +23,10 @@ from penin.core import values
 from penin.core.artifacts import FLOAT64, TYPE_NAME, NumericVectorArtifact
 from penin.core.snapshot_lines import DIGEST_HEAD, DIGEST_TAIL
 from penin.core.state import SCORE_HISTORY, TASK_HISTORY, StateView
+from penin.storage.files import joined
 
 FORMAT: Final = "penin-snapshot"
 VERSION: Final = 2
-CHUNK_BYTES: Final = 2**20
 NUMBERS_MAX: Final = 2**12
 """How many numbers of a vector are encoded in one call: about 0.1 ms."""
 OPENING: Final = b'{\n  "format": "' + FORMAT.encode() + b'"'
@@ -60,23 +60,10 @@ def encode_snapshot(view: StateView, envelope: Envelope) -> Iterator[bytes]:
     well under a millisecond, and up to 10 ms for a value of 1 MiB, the limit of the door.
     """
     digest = hashlib.sha256()
-    for block in _blocks(_pieces(view, envelope)):
+    for block in joined(_pieces(view, envelope)):
         digest.update(block)
         yield block
     yield DIGEST_HEAD + digest.hexdigest().encode() + DIGEST_TAIL
-
-
-def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    block: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        block.append(piece)
-        size += len(piece)
-        if size >= CHUNK_BYTES:
-            yield b"".join(block)
-            block.clear()
-            size = 0
-    yield b"".join(block)
 
 
 def _pieces(view: StateView, envelope: Envelope) -> Iterator[bytes]:

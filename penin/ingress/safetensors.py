@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penin.errors import TableError
-from penin.ingress.tables.files import replace_file
+from penin.storage.files import replace_file
 
 HEADER_BYTES_MAX: Final = 100 * 10**6
 """As in the reference implementation."""

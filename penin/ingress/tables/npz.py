@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penin.errors import TableError
-from penin.ingress.tables.files import Sink
+from penin.ingress.tables.sink import Sink
 from penin.ingress.tables.table import Place, block_rows
 
 MALFORMED: Final = (

@@ -16,8 +16,8 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError, TableError
-from penin.ingress.tables.files import Sink
 from penin.ingress.tables.selection import Selection
+from penin.ingress.tables.sink import Sink
 from penin.ingress.tables.table import (
     BLOCK_BYTES,
     Place,

@@ -17,14 +17,13 @@ from penin.core.values import shown
 from penin.errors import UsageError
 from penin.ingress.safetensors import Streamed, write_tensors
 from penin.ingress.tables.arrays import KEYS, METADATA, VECTORS
-from penin.ingress.tables.files import replace_file
 from penin.ingress.tables.npz import npy_header, npz_chunks
 from penin.ingress.tables.opening import NPY, NPZ, SAFETENSORS, parquet_module, suffix_of
 from penin.ingress.tables.selection import NO_METADATA, Selection
 from penin.ingress.tables.table import block_rows
 from penin.ingress.tables.texts import JSON_LINES_SUFFIX
+from penin.storage.files import CHUNK_BYTES, joined, replace_file
 
-CHUNK_BYTES: Final = 2**20
 PADDING_FACTOR_MAX: Final = 16
 PADDING_FREE_BYTES: Final = 64 * 2**20
 """An array of str has room for its longest text in every row: beyond so many times the bytes of
@@ -52,7 +51,7 @@ def write_table(
         replace_file(keys, _key_lines(keys, selection))
         if metadata is not None:
             replace_file(
-                metadata, _joined(f"{text}\n".encode() for text in selection.metadata_texts())
+                metadata, joined(f"{text}\n".encode() for text in selection.metadata_texts())
             )
         replace_file(path, _with_header(header, _numbers(selection)))
     elif suffix == NPZ:
@@ -60,7 +59,7 @@ def write_table(
     elif suffix == SAFETENSORS:
         write_tensors(path, _tensors(selection), {"format": "penin"})
     elif suffix == JSON_LINES_SUFFIX:
-        replace_file(path, _joined(_json_lines(selection)))
+        replace_file(path, joined(_json_lines(selection)))
     else:
         replace_file(path, parquet_module(path).parquet_chunks(selection))
 
@@ -79,22 +78,9 @@ def _check_plain_lines(path: Path, selection: Selection) -> None:
 
 def _key_lines(path: Path, selection: Selection) -> Iterator[bytes]:
     as_json = path.suffix == JSON_LINES_SUFFIX
-    return _joined(
+    return joined(
         (_encode(key) if as_json else key.encode()) + b"\n" for key in selection.key_texts()
     )
-
-
-def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in larger pieces: one write each."""
-    some: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        some.append(piece)
-        size += len(piece)
-        if size >= CHUNK_BYTES:
-            yield b"".join(some)
-            some, size = [], 0
-    yield b"".join(some)
 
 
 def _numbers(selection: Selection) -> Iterator[bytes]:
@@ -176,7 +162,7 @@ def _packed(name: str, count: int, texts: Callable[[], Iterator[str]]) -> dict[s
     lengths = np.fromiter((len(text.encode()) for text in texts()), np.int64, count)
     ends = np.cumsum(lengths)
     size_bytes = int(ends[-1]) if count else 0
-    data = Streamed(np.dtype(np.uint8), (size_bytes,), _joined(text.encode() for text in texts()))
+    data = Streamed(np.dtype(np.uint8), (size_bytes,), joined(text.encode() for text in texts()))
     return {name: data, f"{name}_ends": ends}
 
 

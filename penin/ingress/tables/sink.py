@@ -1,25 +1,6 @@
-"""Files that are written whole or not at all."""
+"""A file for libraries that only know how to write one: what they write is handed on."""
 
 from __future__ import annotations
-
-import secrets
-from collections.abc import Iterable
-from pathlib import Path
-
-from penin.storage.filesystem import OsFileSystem, write_file_durably
-
-
-def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
-    """Put a file in place, atomically and durably, making parent directories.
-
-    Raises OSError, and whatever `chunks` raises; then what was there before is there.
-    """
-    resolved = path.resolve()
-    fs = OsFileSystem()
-    fs.make_directory(resolved.parent)
-    # A name of its own, so that neither another writer's file nor a neighbour's is touched.
-    temporary = resolved.with_name(f".penin-{secrets.token_hex(8)}.tmp")
-    write_file_durably(fs, resolved, chunks, temporary)
 
 
 class Sink:
