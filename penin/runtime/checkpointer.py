@@ -34,9 +34,9 @@ CHECKPOINTS_KEPT: Final = 2
 """The current snapshot and the one before it, so that a damaged one has a way back."""
 SMALL_BYTES: Final = 16 * 2**20
 """A snapshot of up to this size is written whenever it is due. A larger one has to pay for itself:
-the journal since the last one must have grown to the size of that. So over any time the snapshots
-have no more bytes than the journal and its last state, and recovery replays no more bytes than it
-reads from the snapshot."""
+the journal since the last one must have grown to the size of that. So over any time all snapshots
+but the last have no more bytes than the journal, and recovery replays no more bytes than it reads
+from the snapshot, and what came in until the one that was due then was written."""
 
 LARGE_JSON_BYTES: Final = 64 * 2**20
 """From this size on the log says, once, that the other format is faster."""
