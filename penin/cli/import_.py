@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -22,15 +21,13 @@ from penin.cli.options import (
     store_directory,
     with_settings,
 )
+from penin.cli.sending import Ended, send_all
 from penin.cli.terminal import PATIENCE_S, counted, printable, progress_bar, say
 from penin.errors import UsageError
 from penin.ingress.tables.opening import open_table
 from penin.ingress.tables.source import TableSource
 from penin.ingress.tables.table import Table, check_table
 from penin.logs import Logs, configure
-from penin.runtime.open import check_platform
-from penin.runtime.store import store_at
-from penin.runtime.supervisor import Supervisor
 from penin.settings import Settings
 
 FileArgument = Annotated[
@@ -106,8 +103,7 @@ class _Importing:
         self._settings = settings
         self._source: TableSource | None = None
         self._first = 0
-        self._signal: signal.Signals | None = None
-        self._failure: BaseException | None = None
+        self._ended = Ended()
 
     def prepare(self, logs: Logs, stream: IO[Any], *, restart: bool) -> None:
         """Tell where to log, and where to say something; before `run`."""
@@ -136,26 +132,19 @@ class _Importing:
     async def run(self) -> None:
         """Open the store and send everything; how it ended is told by `finish`."""
         assert self._source is not None
-        check_platform(self._directory)
-        store = store_at(self._directory, self._settings)
-        supervisor = Supervisor(
-            store, self._settings, self._logs, sources=[self._source], with_signals=True
-        )
-        await supervisor.run()
-        self._failure = supervisor.failure
-        self._signal = signal.Signals.__members__.get(supervisor.stop_reason)
+        self._ended = await send_all(self._source, self._directory, self._settings, self._logs)
 
     def finish(self) -> int:
         """Say how it ended, and return the exit code. Raises what it ended by."""
         source = self._source
         assert source is not None
-        if self._failure is None or source.taken:
+        if self._ended.failure is None or source.taken:
             sequence = "" if source.last_seq is None else f" (up to seq {source.last_seq})"
             say(f"{counted(source.taken, 'row')} stored in {self._directory}{sequence}")
-        if self._failure is not None:
-            raise self._failure
+        if self._ended.failure is not None:
+            raise self._ended.failure
         if source.refusal is not None:
             raise source.refusal
-        if self._signal is not None and not source.is_complete:
-            return SIGNAL_BASE + self._signal
+        if self._ended.signal is not None and not source.is_complete:
+            return SIGNAL_BASE + self._ended.signal
         return ExitCode.SUCCESS

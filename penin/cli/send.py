@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,15 +18,13 @@ from penin.cli.options import (
     store_directory,
     with_settings,
 )
+from penin.cli.sending import Ended, send_all
 from penin.cli.terminal import PATIENCE_S, counted, progress_bar, say
 from penin.errors import UsageError
 from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
 from penin.ingress.rejected import RejectedLines
 from penin.logs import Logs, configure
-from penin.runtime.open import check_platform
-from penin.runtime.store import store_at
-from penin.runtime.supervisor import Supervisor
 from penin.settings import Settings
 
 STDIN_NAME: Final = "-"
@@ -76,8 +73,7 @@ class _Sending:
         self._directory = directory
         self._settings = settings
         self._rejected = RejectedLines(directory)
-        self._signal: signal.Signals | None = None
-        self._failure: BaseException | None = None
+        self._ended = Ended()
 
     def prepare(self, logs: Logs) -> None:
         """Tell where to log; before `run`."""
@@ -92,28 +88,21 @@ class _Sending:
 
     async def run(self) -> None:
         """Open the store and send everything; how it ended is told by `finish`."""
-        check_platform(self._directory)
-        store = store_at(self._directory, self._settings)
-        supervisor = Supervisor(
-            store, self._settings, self._logs, sources=[self._source], with_signals=True
-        )
-        await supervisor.run()
-        self._failure = supervisor.failure
-        self._signal = signal.Signals.__members__.get(supervisor.stop_reason)
+        self._ended = await send_all(self._source, self._directory, self._settings, self._logs)
 
     def finish(self) -> int:
         """Say how it ended, and return the exit code. Raises what is a bug of ours."""
         counts = self._source.counts
-        if self._failure is None or counts.taken or counts.refused:
+        if self._ended.failure is None or counts.taken or counts.refused:
             say(self._summary())
-        if self._failure is not None:
-            raise self._failure
+        if self._ended.failure is not None:
+            raise self._ended.failure
         if counts.unreadable is not None:
             unread = counts.unreadable
             say(f"{unread.filename or 'the input'} cannot be read: {unread.strerror or unread}")
             return ExitCode.REFUSED_INPUT
-        if self._signal is not None and not counts.is_complete:
-            return SIGNAL_BASE + self._signal
+        if self._ended.signal is not None and not counts.is_complete:
+            return SIGNAL_BASE + self._ended.signal
         return ExitCode.REFUSED_INPUT if counts.refused else ExitCode.SUCCESS
 
     def _summary(self) -> str:
