@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SECTOR_BYTES = 512
 READ_BYTES = 2**20
-# The disk works while the rest of a large file is made: up to twice as fast as a sync at the end.
+# So the disk works while the rest of a large file is made, and the sync at the end waits less.
 BEGIN_SYNC_BYTES = 8 * 2**20
 
 FILE_MODE = 0o600
