@@ -113,6 +113,10 @@ class JournalGapError(CorruptionError):
     """
 
 
+class SealedFileMissingError(JournalGapError):
+    """A sealed file that the journal names is not there."""
+
+
 class FormatError(StorageError):
     """A file that this version does not read: another format, a newer version."""
 

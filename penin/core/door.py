@@ -12,7 +12,7 @@ Raises RefusedTypeError or RefusedValueError, both PeninError, naming the field 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from penin.core.artifacts import (
     matrix_array,
     refuse_masked,
 )
+from penin.core.bulk import BULK_BYTES_MAX, Bulk
 from penin.core.names import check_name, check_text
 from penin.core.transitions import (
     AddKnowledge,
@@ -55,8 +56,6 @@ from penin.storage.commits import FRAME_BYTES_MAX
 ID_CHARACTERS_MAX: Final = 128
 MESSAGE_BYTES_MAX: Final = FRAME_BYTES_MAX - 4096
 """How long a message may be: a commit with it alone still fits a frame."""
-BULK_BYTES_MAX: Final = 2**20
-"""How many bytes of numbers one bulk message carries; more are sent as several messages."""
 SCORES_MAX: Final = BULK_BYTES_MAX // 8
 TRANSACTION_TRANSITIONS_MAX: Final = 10_000
 """How many transitions one transaction has; they are applied without a pause."""
@@ -107,12 +106,8 @@ def extend_knowledge(
     keys: Sequence[str],
     matrix: NDArray[Any],
     metadata: Sequence[Mapping[str, Any]] | None = None,
-) -> Iterator[Message]:
-    """One artifact per row of `matrix`, of shape (len(keys), n), in messages of bounded size.
-
-    The whole input is checked before the first message is made. Each message is atomic by
-    itself and carries at most BULK_BYTES_MAX bytes of numbers (one row at least).
-    """
+) -> Bulk:
+    """One artifact per row of `matrix`, of shape (len(keys), n); all of it is checked here."""
     rows, names = _checked_matrix(keys, matrix)
     raws = None
     if metadata is not None:
@@ -120,7 +115,7 @@ def extend_knowledge(
         if len(objects) != len(names):
             raise RefusedValueError("metadata", f"{len(objects)} objects for {len(names)} keys")
         raws = [encode_metadata(item, f"metadata[{i}]") for i, item in enumerate(objects)]
-    return _bulk_messages(names, rows, raws)
+    return Bulk(names, rows, raws)
 
 
 def _checked_matrix(keys: Sequence[str], matrix: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
@@ -144,42 +139,6 @@ def _listed(items: object, field: str, at_most: int | None = None) -> list[Any]:
         return list(islice(items, at_most))
     except TypeError as error:  # an array without a dimension
         raise RefusedTypeError(field, str(error)) from error
-
-
-def _bulk_messages(
-    names: list[str], rows: NDArray[Any], raws: list[bytes] | None
-) -> Iterator[Message]:
-    row_bytes = rows.nbytes // len(rows)
-    start = 0
-    while start < len(names):
-        stop = _bulk_end(names, raws, row_bytes, start)
-        keys, data = names[start:stop], rows[start:stop].tobytes()
-        kept = None if raws is None else raws[start:stop]
-        raw = b'{"type":"extend_knowledge","keys":%b,"matrix":{"dtype":"%b","data":"%b"}%b}' % (
-            encode_body(keys),
-            rows.dtype.str.encode(),
-            b64encode(data),
-            b"" if kept is None else b',"metadata":[%b]' % b",".join(kept),
-        )
-        yield Message(
-            raw,
-            ExtendKnowledge(
-                keys=keys,
-                matrix=Vector(rows.dtype.str, data),
-                metadata=None if kept is None else [msgspec.Raw(each) for each in kept],
-            ),
-        )
-        start = stop
-
-
-def _bulk_end(names: list[str], raws: list[bytes] | None, row_bytes: int, start: int) -> int:
-    """The end of the run from `start` that stays within BULK_BYTES_MAX; one row at least."""
-    size = 0
-    for index in range(start, len(names)):
-        size += row_bytes + len(names[index]) + (0 if raws is None else len(raws[index]))
-        if size > BULK_BYTES_MAX and index > start:
-            return index
-    return len(names)
 
 
 def add_task(task: Mapping[str, Any]) -> Message:

@@ -19,8 +19,10 @@ import msgspec
 import numpy as np
 
 from penin.core.artifacts import NumericVectorArtifact
+from penin.core.columns import Column
+from penin.core.mapped import SealedSegment
 from penin.core.reclaim import ReclaimPlan, neighbours
-from penin.core.segments import ROW_BITS, Block, Column, Kind, MemorySegment, Segment
+from penin.core.segments import ROW_BITS, Block, Kind, MemorySegment, Segment
 
 _SHARDS: Final = 257
 """The index is this many dictionaries, because one with a million keys holds the loop for tens of
@@ -159,6 +161,33 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
                 column.tail = None
             self._settle(segment)
             start = stop
+
+    def extend_sealed(
+        self,
+        keys: Sequence[str],
+        segment: SealedSegment,
+        metadata: Sequence[bytes | msgspec.Raw] | None,
+        seq: int,
+    ) -> None:
+        """Set each key to one row of `segment`, which is new and has the numbers already.
+
+        At most ROWS_MAX keys.
+        """
+        kind = segment.kind
+        column = self._columns.get(kind) or self._new_column(kind)
+        tail = column.tail
+        if tail is not None:  # what comes later stands behind
+            tail.is_sealed = True
+            column.tail = None
+            self._settle(tail)
+            column = self._columns.get(kind) or self._new_column(kind)
+        column.segments.append(segment)
+        self._number_segment(segment)
+        encoded = [key.encode() for key in keys]
+        segment.fill(encoded, metadata or [_NO_METADATA] * len(keys), [seq] * len(keys))
+        for location, key in enumerate(keys, segment.number << ROW_BITS):
+            self._point(key, location)
+        self._settle(segment)
 
     def load(self, segments: Iterable[tuple[Segment, list[str]]]) -> bool:
         """Take in sealed segments whose rows are all live, each with its keys.

@@ -1,88 +1,22 @@
-"""Segments in a mapped file: vectors, keys and metadata that are read from the disk when asked for.
+"""Segments whose vectors are in a mapped file, and are read from the disk when asked for.
 
-The file is a snapshot of `penin.core.tensors`, mapped into memory. Each MiB of its data has a
-digest, and is checked against it when it is first read, so what damage there is becomes a
-CorruptionError with file and position, and never a number. The first read of a block so costs
-about a millisecond, and as long as the disk takes where the block is not in the page cache. A
-block that was checked may leave the page cache again when memory is short; reading it then waits
-for the disk, too. A disk that cannot read a page of a mapped file ends the process (SIGBUS): the
-kernel has no other way to tell it.
-
-A mapped file stays mapped as long as a segment, a view or an artifact refers to it, and its space
-on the disk is given back after that, also where a newer snapshot has long taken its name.
+A `MappedSegment` is rows of a snapshot of `penin.core.tensors`: keys and metadata are in the file
+too. Of a `SealedSegment` the numbers alone are in a file, which is a sealed one. What damage there
+is becomes an error when it is first read; see `penin.storage.mapped`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penin.core.segments import Kind, Segment
-from penin.errors import CorruptionError
-from penin.storage.filesystem import give_back
-
-BLOCK_BYTES: Final = 2**20
-"""What has a digest of its own."""
-DIGEST_BYTES: Final = 32
-INTEGER_BYTES: Final = 8
-_integer: Final = struct.Struct("<q").unpack_from
-
-
-class MappedFile:
-    """The data of a snapshot, and which of its blocks were checked. Any thread may read it.
-
-    `data` is what the digests are of, without the header, which ends at byte `begin` of the file.
-    The digests are a copy: comparing with what is mapped could hold the interpreter while it waits.
-    """
-
-    __slots__ = ("_begin", "_checked", "_data", "_digests", "_path")
-
-    def __init__(self, path: Path, begin: int, data: memoryview, digests: bytes) -> None:
-        self._path = path
-        self._begin = begin
-        self._data = data
-        self._digests = digests
-        self._checked = bytearray(len(digests) // DIGEST_BYTES)
-
-    def unchecked(self) -> MappedFile:
-        """The same file, of which every block is checked once more when it is first read."""
-        return MappedFile(self._path, self._begin, self._data, self._digests)
-
-    def is_checked(self, start: int, stop: int) -> bool:
-        """Whether the blocks that hold these bytes were all read before."""
-        return 0 not in self._checked[start // BLOCK_BYTES : -(-stop // BLOCK_BYTES)]
-
-    def read(self, start: int, stop: int) -> memoryview:
-        """These bytes of the data, checked; raises CorruptionError."""
-        number = start // BLOCK_BYTES
-        while number * BLOCK_BYTES < stop:
-            if not self._checked[number]:
-                self._check(number)
-            number += 1
-        return self._data[start:stop]
-
-    def integer(self, start: int) -> int:
-        """The 64-bit integer that begins at a byte; raises CorruptionError."""
-        number: int = _integer(self.read(start, start + INTEGER_BYTES))[0]
-        return number
-
-    def give_back(self, start: int, stop: int) -> None:
-        """Let these bytes leave the memory of the process; they stay in the page cache."""
-        give_back(self._data, self._begin + start, self._begin + stop)
-
-    def _check(self, number: int) -> None:
-        start = number * BLOCK_BYTES
-        digest = hashlib.sha256(self._data[start : start + BLOCK_BYTES]).digest()
-        if digest != self._digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:
-            reason = "the digest of this block is not right"
-            raise CorruptionError(self._path, self._begin + start, reason)
-        # Two threads may check the same block; they find the same.
-        self._checked[number] = 1
+from penin.core.segments import Kind, MemorySegment, Segment
+from penin.storage.mapped import INTEGER_BYTES, MappedFile
 
 
 class MappedColumn(NamedTuple):
@@ -112,9 +46,7 @@ class MappedSegment(Segment):
         self.is_sealed = True
 
     def for_copying(self, files: dict[int, Any]) -> MappedSegment:
-        file = self._column.file
-        unchecked = files.setdefault(id(file), file.unchecked())
-        column = self._column._replace(file=unchecked)
+        column = self._column._replace(file=unchecked(self._column.file, files))
         return MappedSegment(column, self._first, len(self.live))
 
     def numbers(self, row: int) -> memoryview:
@@ -185,3 +117,53 @@ class MappedSegment(Segment):
     def _integers(self, start: int, first: int, count: int) -> NDArray[np.int64]:
         start += first * INTEGER_BYTES
         return np.frombuffer(self._column.file.read(start, start + count * INTEGER_BYTES), "<i8")
+
+
+class SealedSegment(MemorySegment):
+    """Rows whose numbers are in a file, from byte `start` of its data on; the rest is in memory.
+
+    It is filled by one `extend`, and sealed by that.
+    """
+
+    __slots__ = ("_file", "_start")
+
+    def __init__(self, kind: Kind, file: MappedFile, start: int) -> None:
+        super().__init__(kind, 0)
+        self._file = file
+        self._start = start
+
+    def fill(
+        self, keys: Sequence[bytes], metadata: Sequence[bytes | msgspec.Raw], seqs: Iterable[int]
+    ) -> None:
+        """Add a live row for each key; their numbers are there already."""
+        self.add_rows(keys, metadata, seqs)
+        self.is_sealed = True
+
+    def numbers(self, row: int) -> memoryview:
+        row_bytes = self.kind[1]
+        start = self._start + row * row_bytes
+        return self._file.read(start, start + row_bytes)
+
+    def matrix(self, count: int) -> NDArray[Any]:
+        dtype, row_bytes = self.kind
+        data = self._file.read(self._start, self._start + count * row_bytes)
+        flat = np.frombuffer(data, dtype)
+        return flat.reshape(count, row_bytes // flat.itemsize)
+
+    def is_ready(self, row: int) -> bool:
+        start = self._start + row * self.kind[1]
+        return self._file.is_checked(start, start + self.kind[1])
+
+    def for_copying(self, files: dict[int, Any]) -> SealedSegment:
+        segment = copy(self)
+        segment._file = unchecked(self._file, files)  # noqa: SLF001  # of the same class
+        return segment
+
+    def release(self) -> None:
+        self._file.give_back(self._start, self._start + len(self.live) * self.kind[1])
+
+
+def unchecked(file: MappedFile, files: dict[int, Any]) -> MappedFile:
+    """The same file, of which every block is checked once in one snapshot; see `for_copying`."""
+    found: MappedFile = files.setdefault(id(file), file.unchecked())
+    return found

@@ -28,8 +28,6 @@ from penin.core.artifacts import NumericVectorArtifact
 
 SEGMENT_BYTES_MAX: Final = 16 * 2**20
 """How many bytes of numbers a segment has room for; a longer vector would have one of its own."""
-SEGMENT_BYTES_MIN: Final = 2**16
-"""The room of the first segment of a column: many columns with few vectors each cost little."""
 TEXT_BYTES_MAX: Final = 16 * 2**20
 """A segment whose keys, or whose metadata, have grown beyond this takes no further row."""
 ROW_BITS: Final = 13
@@ -202,14 +200,20 @@ class MemorySegment(Segment):
         first, count = len(self.live), len(keys)
         start = first * self.kind[1]
         self._writable[start : start + len(data)] = data
-        _append_texts(self._key_bytes, self._key_ends, keys)
-        _append_texts(self._metadata_bytes, self._metadata_ends, metadata)
-        self._seqs.extend(seqs)
-        self.live += b"\1" * count
-        self.live_count += count
+        self.add_rows(keys, metadata, seqs)
         longest = max(len(self._metadata_bytes), len(self._key_bytes))
         self.is_sealed = first + count == self._capacity or longest > TEXT_BYTES_MAX
         return first
+
+    def add_rows(
+        self, keys: Sequence[bytes], metadata: Sequence[bytes | msgspec.Raw], seqs: Iterable[int]
+    ) -> None:
+        """Add live rows without their numbers."""
+        _append_texts(self._key_bytes, self._key_ends, keys)
+        _append_texts(self._metadata_bytes, self._metadata_ends, metadata)
+        self._seqs.extend(seqs)
+        self.live += b"\1" * len(keys)
+        self.live_count += len(keys)
 
     def restore_seq(self, row: int, seq: int) -> None:
         """Set the seq of a row that was put there before its seq was known, by a loading."""
@@ -263,34 +267,6 @@ def _append_texts(texts: bytearray, ends: array[int], added: Sequence[bytes | ms
     next(lengths)  # where the first begins is where the last one ended
     ends.extend(lengths)
     texts += b"".join(added)
-
-
-class Column:
-    """The vectors of one kind: sealed segments in order, and last the tail, if there is one.
-
-    The tail is the segment that takes further rows. There is always a live row: a column whose
-    last one dies is dropped, and so is a sealed segment.
-    """
-
-    __slots__ = ("kind", "segments", "tail")
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-        self.segments: list[Segment] = []
-        self.tail: MemorySegment | None = None
-
-    def new_segment(self) -> MemorySegment:
-        """An empty segment for further rows; it is not in `segments` yet.
-
-        It has room for as many rows as are live, within the limits of a segment: so a column takes
-        at most about twice the memory of what is live in it, and nothing is copied for growing.
-        """
-        row_bytes = self.kind[1]
-        smallest = max(1, SEGMENT_BYTES_MIN // row_bytes)
-        largest = max(1, SEGMENT_BYTES_MAX // row_bytes)
-        live_count = sum(segment.live_count for segment in self.segments)
-        capacity = min(max(live_count, smallest), largest, ROWS_MAX)
-        return MemorySegment(self.kind, capacity)
 
 
 class Block:

@@ -19,6 +19,7 @@ import msgspec
 from penin.core.documents import Documents
 from penin.core.histories import EncodedHistory, Histories, History
 from penin.core.knowledge import KnowledgeBase, KnowledgeView
+from penin.core.mapped import SealedSegment
 from penin.core.transitions import (
     CONFLICT,
     MISSING,
@@ -31,6 +32,7 @@ from penin.core.transitions import (
     AppendHistory,
     ExtendKnowledge,
     ExtendScores,
+    ExtendSealed,
     PutDocument,
     RemoveDocument,
     RemoveKnowledge,
@@ -167,6 +169,13 @@ def _extend_knowledge(state: State, body: ExtendKnowledge, seq: int) -> Result:
     return OK
 
 
+def _extend_sealed(state: State, body: ExtendSealed, seq: int) -> Result:
+    kind = body.matrix.dtype, body.place.size // len(body.keys)
+    segment = SealedSegment(kind, body.file, body.place.start)
+    state.knowledge_base.extend_sealed(body.keys, segment, body.metadata, seq)
+    return OK
+
+
 def _remove_knowledge(state: State, body: RemoveKnowledge, _seq: int) -> Result:
     return OK if state.knowledge_base.remove(body.key) else MISSING
 
@@ -232,6 +241,7 @@ def _set_history_maxlen(state: State, body: SetHistoryMaxlen, seq: int) -> Resul
 _APPLY: Final[dict[type, Callable[[State, Any, int], Result]]] = {
     AddKnowledge: _add_knowledge,
     ExtendKnowledge: _extend_knowledge,
+    ExtendSealed: _extend_sealed,
     RemoveKnowledge: _remove_knowledge,
     AddTask: _add_task,
     AddScore: _add_score,

@@ -46,10 +46,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penin.core import values
-from penin.core.mapped import BLOCK_BYTES, DIGEST_BYTES
 from penin.core.segments import Block, Kind
 from penin.core.snapshots import Envelope
 from penin.core.state import SCORE_HISTORY, StateView
+from penin.storage.mapped import BLOCK_BYTES, DIGEST_BYTES, block_digest
 
 TENSORS_FORMAT: Final = "penin-tensors"
 TENSORS_VERSION: Final = 1
@@ -190,11 +190,6 @@ def _data(
             yield from getattr(columns[int(number)], part)()
         elif group == "state":
             yield from _state_lines(view)
-
-
-def block_digest(block: bytes | memoryview) -> bytes:
-    """The digest of one block."""
-    return hashlib.sha256(block).digest()
 
 
 def _at_once(block: bytes | memoryview) -> Callable[[], bytes]:

@@ -19,13 +19,7 @@ from numpy.typing import NDArray
 
 from penin.core import values
 from penin.core.artifacts import VECTOR_BYTES_MAX
-from penin.core.mapped import (
-    BLOCK_BYTES,
-    DIGEST_BYTES,
-    MappedColumn,
-    MappedFile,
-    MappedSegment,
-)
+from penin.core.mapped import MappedColumn, MappedSegment
 from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX
 from penin.core.snapshots import Envelope
 from penin.core.state import SCORE_HISTORY, State
@@ -41,6 +35,7 @@ from penin.core.tensors import (
     root_of,
 )
 from penin.errors import CorruptionError, FormatError
+from penin.storage.mapped import BLOCK_BYTES, DIGEST_BYTES, MappedFile
 
 HEADER_BYTES_MAX: Final = 100 * 10**6
 """As in the reference implementation of safetensors."""

@@ -10,12 +10,15 @@ What is in here passed the door (`penin.core.door`) or was read from a journal t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
 from penin.core.artifacts import Vector
+from penin.core.segments import ROWS_MAX
 from penin.core.values import MARK_BYTES, from_wire
+from penin.storage.mapped import MappedFile
 
 Result = str
 OK: Final = "ok"
@@ -93,16 +96,44 @@ class AddKnowledge(Transition, frozen=True, kw_only=True, gc=False, tag="add_kno
         return {"key": self.key}
 
 
+class SealedPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Some bytes of a sealed file (`penin.storage.sealed`): `size` of them from `start` on."""
+
+    file: str
+    start: int
+    size: int
+
+
+class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """Rows of numbers, one after the other: `data` itself, or the place of it in a file."""
+
+    dtype: str
+    data: bytes = b""
+    sealed: SealedPlace | None = None
+
+
 class ExtendKnowledge(Transition, frozen=True, kw_only=True, gc=False, tag="extend_knowledge"):
     """Put one artifact per row of a matrix of shape (len(keys), n), replacing what is there."""
 
     TYPE: ClassVar[str] = "extend_knowledge"
     keys: list[str]
-    matrix: Vector
+    matrix: Matrix
     metadata: list[msgspec.Raw] | None = None
 
     def subject(self) -> dict[str, Any]:
         return {"count": len(self.keys)}
+
+
+class ExtendSealed(ExtendKnowledge, frozen=True, kw_only=True, gc=False, tag="extend_knowledge"):
+    """The same of a matrix with a place, ready to apply: the file is there, and has the digest."""
+
+    file: MappedFile
+
+    @property
+    def place(self) -> SealedPlace:
+        """Where the rows are in the file."""
+        assert self.matrix.sealed is not None
+        return self.matrix.sealed
 
 
 class RemoveKnowledge(Transition, frozen=True, kw_only=True, gc=False, tag="remove_knowledge"):
@@ -228,15 +259,40 @@ def transition_count(body: AnyBody) -> int:
 
 encode_body: Final = msgspec.json.Encoder().encode
 decode_body: Final = msgspec.json.Decoder(AnyBody).decode
+GetSealed = Callable[[str], MappedFile]
+SEALED_BYTES: Final = b'"sealed"'
+"""What the journal's bytes of a message hold if its numbers are in a sealed file."""
 _decode_bodies: Final = msgspec.json.Decoder(list[AnyBody]).decode
 
 
-def decode_messages(messages: msgspec.Raw | bytes) -> list[AnyBody]:
-    """The messages of one commit, ready to apply. Raises msgspec.ValidationError for others."""
+def decode_messages(
+    messages: msgspec.Raw | bytes, get_sealed: GetSealed | None = None
+) -> list[AnyBody]:
+    """The messages of one commit, ready to apply.
+
+    `get_sealed` gives a sealed file by its name; without it the numbers of a matrix
+    that is in one are left out. Raises msgspec.ValidationError for others, ValueError, and
+    whatever `get_sealed` raises.
+    """
     bodies = _decode_bodies(messages)
-    if MARK_BYTES in bytes(messages):
-        return [revive(body) for body in bodies]
+    raw = bytes(messages)
+    if MARK_BYTES in raw:
+        bodies = [revive(body) for body in bodies]
+    if get_sealed is not None and SEALED_BYTES in raw:
+        bodies = [_unsealed(body, get_sealed) for body in bodies]
     return bodies
+
+
+def _unsealed(body: AnyBody, get_sealed: GetSealed) -> AnyBody:
+    """A decoded body ready to apply; ValueError for rows that are not in their file."""
+    if type(body) is not ExtendKnowledge or body.matrix.sealed is None:
+        return body
+    place, keys = body.matrix.sealed, body.keys
+    file = get_sealed(place.file)
+    is_inside = 0 <= place.start < place.start + place.size <= file.size_bytes
+    if not is_inside or not keys or len(keys) > ROWS_MAX or place.size % len(keys):
+        raise ValueError(f"{len(keys)} rows at a place that is not one in {place.file}")
+    return ExtendSealed(**msgspec.structs.asdict(body), file=file)
 
 
 def revive(body: AnyBody) -> AnyBody:

@@ -24,6 +24,7 @@ from penin.core.artifacts import (
     matrix_array,
     typed_vector,
 )
+from penin.core.bulk import BULK_BYTES_MAX
 from penin.core.transitions import Body, Message, Origin, Transaction
 from penin.core.values import DEPTH_MAX, MARK, from_wire, shown
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
@@ -161,7 +162,7 @@ def _extend_knowledge(members: dict[str, Any]) -> Message:
     messages = list(door.extend_knowledge(keys, matrix_array(matrix, "matrix"), metadata))
     if len(messages) != 1:
         raise RefusedValueError(
-            "matrix", f"more than the {door.BULK_BYTES_MAX} bytes that one message carries"
+            "matrix", f"more than the {BULK_BYTES_MAX} bytes that one message carries"
         )
     return messages[0]
 

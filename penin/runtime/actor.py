@@ -34,6 +34,8 @@ from penin.storage.journal import Journal
 
 SLICE_MESSAGES: Final = 128
 """How many messages are applied before the time on the loop is looked at."""
+SLICE_BYTES: Final = 2**18
+"""Of long messages so many are applied that they have about so many bytes."""
 SLICE_S: Final = 0.005
 """After so long on the loop, applying a batch lets the other tasks run."""
 _PYTHON: Final = "python"
@@ -46,6 +48,7 @@ class _Append(msgspec.Struct, gc=False):
     last_seq: int
     at: str
     letters: list[Letter]
+    slice_messages: int
     outcome: asyncio.Future[None]
 
 
@@ -149,7 +152,9 @@ class Actor:
         last_seq = first_seq - 1 + sum([letter.message.count for letter in letters])
         at = now_text()
         outcome = self._thread.call(self._journal.append, first_seq, last_seq, at, messages)
-        append = _Append(first_seq, last_seq, at, letters, outcome)
+        mean_bytes = sum(map(len, messages)) // len(messages)
+        step = max(1, min(SLICE_MESSAGES, SLICE_BYTES // (mean_bytes + 1)))
+        append = _Append(first_seq, last_seq, at, letters, step, outcome)
         self._under_way.append(append)
         return append
 
@@ -182,11 +187,12 @@ class Actor:
         seq, letters = append.first_seq, append.letters
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
-        for start in range(0, len(letters), SLICE_MESSAGES):
+        step = append.slice_messages
+        for start in range(0, len(letters), step):
             if start and loop.time() - begun_s > SLICE_S:
                 await asyncio.sleep(0)
                 begun_s = loop.time()
-            seq = self._apply_slice(seq, letters[start : start + SLICE_MESSAGES])
+            seq = self._apply_slice(seq, letters[start : start + step])
         # The next append may be durable already, and is not applied.
         self.note_durable(min(self._journal.durable_seq, append.last_seq))
         for listener in self.listeners:

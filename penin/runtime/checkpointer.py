@@ -100,7 +100,7 @@ class Checkpointer:
 
     def _pays(self) -> bool:
         size = self._snapshot_bytes
-        return size <= SMALL_BYTES or self._store.journal.size_bytes(self.snapshot_seq) >= size
+        return size <= SMALL_BYTES or self._store.size_bytes(self.snapshot_seq) >= size
 
     def abort(self) -> None:
         """Make the snapshot that is being written fail, so that its thread ends soon."""
@@ -245,7 +245,10 @@ class Checkpointer:
         """On the journal's thread: what older checkpoints and their journal took is given back."""
         self._store.journal.sync()  # raises where the journal has failed: then nothing is deleted
         self._store.snapshots.prune(CHECKPOINTS_KEPT)
-        self._store.journal.trim(self._store.snapshots.oldest_kept_seq())
+        oldest_kept_seq = self._store.snapshots.oldest_kept_seq()
+        self._store.journal.trim(oldest_kept_seq)
+        if self._store.sealed is not None:  # after the journal that names them
+            self._store.sealed.retire(oldest_kept_seq)
 
 
 def _named(error: OSError, store: Store) -> StorageError:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from penin.core.tensors import Digested, block_digest
+from penin.core.tensors import Digested
+from penin.storage.mapped import block_digest
 
 
 @contextmanager

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 from numpy.typing import NDArray
@@ -20,15 +19,12 @@ from penin.core.state import State
 from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message as message_of
 from penin.errors import ClosedError, MailboxFullError
+from penin.runtime.bulk import send_bulk
 from penin.runtime.transaction import TransactionBuilder
 
 if TYPE_CHECKING:
     from penin.runtime.actor import Actor
     from penin.runtime.supervisor import Supervisor
-
-
-BULK_IN_FLIGHT: Final = 4
-"""How many messages of a bulk are under way: one on the disk, and the next ones made meanwhile."""
 
 
 class EmbeddedOrchestrator:
@@ -93,21 +89,8 @@ class EmbeddedOrchestrator:
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> Ack:
         """See `AsyncOrchestrator`."""
-        in_thread = to_thread.run_sync
-        messages = await in_thread(door.extend_knowledge, keys, matrix, metadata)
-        sent: deque[asyncio.Future[Ack]] = deque()
-        try:
-            while (message := await in_thread(next, messages, None)) is not None:
-                if len(sent) == BULK_IN_FLIGHT:
-                    await sent.popleft()
-                sent.append(asyncio.ensure_future(self._deliver(message)))
-            while len(sent) > 1:
-                await sent.popleft()
-            return await sent[0]  # the door refuses an empty matrix
-        finally:
-            for answer in sent:
-                answer.add_done_callback(_look_at)
-                answer.cancel()  # what the actor has not taken yet is withdrawn
+        bulk = await to_thread.run_sync(door.extend_knowledge, keys, matrix, metadata)
+        return await send_bulk(bulk, self._deliver, self._supervisor.sealer)
 
     async def add_task(self, task: Mapping[str, Any]) -> Ack:
         """See `AsyncOrchestrator`."""
@@ -232,9 +215,3 @@ class EmbeddedOrchestrator:
         await supervisor.ended.wait()
         if supervisor.failure is not None:
             raise supervisor.failure
-
-
-def _look_at(answer: asyncio.Future[Ack]) -> None:
-    """An answer that nobody waits for any more, so that its exception is not reported."""
-    if not answer.cancelled():
-        answer.exception()

@@ -71,10 +71,11 @@ class AsyncOrchestrator(Protocol):
     ) -> Ack:
         """Put one artifact for each row of `matrix`, of shape (len(keys), n).
 
-        It is checked whole first. A large one is sent as several messages of about 1 MiB, each
-        atomic by itself, and a few of them under way at once: cancelled or failed in between,
-        some of them are stored and some not. Refused inside a transaction. Do not change the
-        arguments before it returns. The last `Ack` is returned.
+        It is checked whole first. One of more than 1 MiB is sent as several messages of at most
+        4,096 rows, each atomic by itself, and some of them under way at once: cancelled or failed
+        in between, some of them are stored and some not. Its numbers are in files of the store,
+        durable before the messages that name them. Refused inside a transaction. Do not change
+        the arguments before it returns. The last `Ack` is returned.
         """
 
     async def add_task(self, task: Mapping[str, Any]) -> Ack:

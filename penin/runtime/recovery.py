@@ -17,7 +17,14 @@ from penin.core.formats import decode_state, encode_state
 from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.core.transitions import decode_messages, transition_count
-from penin.errors import CorruptionError, FormatError, JournalGapError, PeninError
+from penin.errors import (
+    CorruptionError,
+    FormatError,
+    JournalGapError,
+    PeninError,
+    SealedFileMissingError,
+    StorageError,
+)
 from penin.runtime.clock import now_text
 from penin.runtime.digests import digested_beside
 from penin.runtime.store import JOURNAL_DIRECTORY, Store
@@ -27,6 +34,7 @@ from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.journal import Journal
 from penin.storage.reader import JournalReader
 from penin.storage.repair import Repairs
+from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import JSON_SUFFIX, FileSnapshotStore, digest_of
 
 READ_TRIES_MAX: Final = 10
@@ -96,6 +104,8 @@ def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> 
     else:
         _replay(store, recovered, envelope, abandoned)
     snapshots.remove_leftovers()
+    if store.sealed is not None:
+        store.sealed.open(journal.last_seq)
     journal.open(now_text(), epoch_seen=envelope.epoch or 0, store=envelope.store)
     recovered.repairs = journal.repairs
     _bound_histories(journal, recovered, settings)
@@ -143,9 +153,11 @@ def _replay(
                 raise RecoveryAbandonedError
             if recovered.first_replayed_seq is None:
                 recovered.first_replayed_seq = commit.first
-            apply_commit(state, commit, place)
+            apply_commit(state, commit, place, store.sealed)
             recovered.last_replayed_seq = commit.seq
             recovered.at = commit.at
+    except SealedFileMissingError:
+        raise
     except JournalGapError as error:
         if envelope.store is None:
             raise _no_snapshot(place) from error
@@ -171,15 +183,20 @@ def _no_snapshot(place: Path) -> FormatError:
     )
 
 
-def apply_commit(state: State, commit: Commit, place: Path) -> None:
+def apply_commit(
+    state: State, commit: Commit, place: Path, sealed: SealedFiles | None = None
+) -> None:
     """Apply the messages of one commit that was read from the store `place`.
 
-    Raises CorruptionError where they are not messages of ours or do not fill its seqs: its hash
-    is right, so it was written like that.
+    `sealed` are the sealed files that it may name. Raises CorruptionError where one is damaged,
+    SealedFileMissingError where one is not there, and CorruptionError where the commit does not
+    hold messages of ours or they do not fill its seqs: its hash is right, so it was written so.
     """
     try:
-        bodies = decode_messages(commit.messages)
-    except (msgspec.MsgspecError, PeninError) as error:
+        bodies = decode_messages(commit.messages, None if sealed is None else sealed.get)
+    except StorageError:
+        raise
+    except (msgspec.MsgspecError, PeninError, ValueError) as error:
         reason = f"the commit of seq {commit.first} to {commit.seq} holds no messages: {error}"
         raise CorruptionError(place / JOURNAL_DIRECTORY, 0, reason) from error
     if sum(map(transition_count, bodies)) != commit.seq - commit.first + 1:
@@ -260,6 +277,7 @@ def read_store(directory: Path, fs: FileSystem | None = None) -> tuple[State, En
 def _read_once(directory: Path, fs: FileSystem) -> tuple[State, Envelope]:
     snapshots = FileSnapshotStore(fs, directory)
     journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
+    sealed = SealedFiles(fs, directory)
     latest = snapshots.latest()
     if latest is None:
         if not fs.exists(directory / JOURNAL_DIRECTORY) or journal.is_empty():
@@ -272,7 +290,7 @@ def _read_once(directory: Path, fs: FileSystem) -> tuple[State, Envelope]:
             return state, envelope
     at = envelope.at
     for commit in journal.read(state.seq, envelope.journal_hash):
-        apply_commit(state, commit, directory)
+        apply_commit(state, commit, directory, sealed)
         at = commit.at
     end = journal.end
     if end is None or end.header is None:

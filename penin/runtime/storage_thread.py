@@ -18,6 +18,10 @@ T = TypeVar("T")
 _Request = tuple[Callable[..., Any], tuple[Any, ...], "asyncio.Future[Any] | None"]
 
 
+def _nothing() -> None:
+    """What a thread does when only its time is over, and last if nothing else is asked for."""
+
+
 class StorageThread:
     """Runs calls in order on one daemon thread.
 
@@ -42,7 +46,7 @@ class StorageThread:
         self._requests.put((function, args, future))
         return future
 
-    def close(self, function: Callable[[], object]) -> asyncio.Future[Any]:
+    def close(self, function: Callable[[], object] = _nothing) -> asyncio.Future[Any]:
         """Make `function` the last call and end the thread after it; the future is its outcome.
 
         Returns at once and can be called from a cancelled task, which need not wait. Only the
@@ -85,10 +89,6 @@ class StorageThread:
             # A closed loop has nobody left who waits.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(_settle, future, result, failure)
-
-
-def _nothing() -> None:
-    """What a thread does when only its time is over."""
 
 
 def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:

@@ -12,6 +12,7 @@ from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.journal import FileJournal, Journal
 from penin.storage.lock import Holder, StoreLock
 from penin.storage.memory import MemoryJournal, MemorySnapshotStore
+from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import JSON_SUFFIX, FileSnapshotStore, SnapshotStore
 
 MEMORY: Final = ":memory:"
@@ -19,19 +20,25 @@ JOURNAL_DIRECTORY: Final = "journal"
 
 
 class Store:
-    """The two ports and the lock of one store. Nothing is touched before `prepare`."""
+    """The ports and the lock of one store. Nothing is touched before `prepare`.
+
+    `sealed` is None in memory, where the journal holds everything itself.
+    """
 
     def __init__(
         self,
         directory: Path | None,
         journal: Journal,
         snapshots: SnapshotStore,
+        *,
         lock: StoreLock | None,
         fs: FileSystem | None,
+        sealed: SealedFiles | None,
     ) -> None:
         self.directory = directory
         self.journal = journal
         self.snapshots = snapshots
+        self.sealed = sealed
         self._lock = lock
         self._fs = fs
 
@@ -49,6 +56,11 @@ class Store:
             self._fs.make_directory(self.directory)
             self._lock.acquire(wait_s, sleep=sleep)
             self._fs.make_directory(self.directory / JOURNAL_DIRECTORY)
+
+    def size_bytes(self, after_seq: int) -> int:
+        """The size of what holds the transitions after `after_seq`: journal and sealed files."""
+        sealed = 0 if self.sealed is None else self.sealed.size_bytes(after_seq)
+        return self.journal.size_bytes(after_seq) + sealed
 
     def holder(self) -> Holder | None:
         """Who wrote down that it has the store open; information, not proof."""
@@ -72,15 +84,17 @@ def store_at(
     """
     suffix = JSON_SUFFIX if settings.format is None else f".{settings.format}"
     if os.fspath(directory) == MEMORY:
-        return Store(None, MemoryJournal(), MemorySnapshotStore(suffix), None, None)
+        memory = MemorySnapshotStore(suffix)
+        return Store(None, MemoryJournal(), memory, lock=None, fs=None, sealed=None)
     path = Path(directory)
     files = OsFileSystem() if fs is None else fs
     return Store(
         path,
         FileJournal(files, path / JOURNAL_DIRECTORY, fsync=settings.fsync),
         FileSnapshotStore(files, path, suffix),
-        StoreLock(files, path),
-        files,
+        lock=StoreLock(files, path),
+        fs=files,
+        sealed=SealedFiles(files, path),
     )
 
 

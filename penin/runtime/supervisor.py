@@ -35,6 +35,7 @@ from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.reclaimer import Reclaimer
 from penin.runtime.recovery import Recovered, RecoveryAbandonedError, recover
 from penin.runtime.recovery_events import log_recovered, log_unrecovered, log_waiting
+from penin.runtime.sealer import Sealer
 from penin.runtime.signals import watch_signals
 from penin.runtime.storage_thread import StorageThread
 from penin.settings import Settings
@@ -83,6 +84,7 @@ class Supervisor:
         self.mailbox = Mailbox(settings.mailbox_messages_max, settings.mailbox_bytes_max)
         self.orchestrator: EmbeddedOrchestrator | None = None
         self.actor: Actor | None = None
+        self.sealer = None if store.sealed is None else Sealer(store.sealed)
         self._checkpointer: Checkpointer | None = None
         self._reclaimer: Reclaimer | None = None
         self._workers = workers
@@ -152,7 +154,9 @@ class Supervisor:
             self.mailbox.refuse_all(self._refusal())
             if self._checkpointer is not None:
                 self._checkpointer.abort()
-            self._snapshot_thread.close(_nothing)
+            self._snapshot_thread.close()
+            if self.sealer is not None:
+                self.sealer.close()
             released = self._journal_thread.close(self._release)
             released.add_done_callback(lambda future: future.cancelled() or future.exception())
             try:
@@ -382,12 +386,10 @@ class Supervisor:
         # A snapshot that an earlier owner of the store puts in place after the lock went on to
         # the next one would undo what that one wrote: the lock is the last thing to go.
         self._snapshot_thread.join()
+        if self.sealer is not None:
+            self.sealer.join()
         self._is_released = True
         self.store.release()
-
-
-def _nothing() -> None:
-    """The last call of the snapshots' thread."""
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

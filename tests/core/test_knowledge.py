@@ -7,6 +7,7 @@ import gc
 import pickle
 import tracemalloc
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from penin.core import segments
+from penin.core import columns
 from penin.core.artifacts import NumericVectorArtifact
 from penin.core.knowledge import KnowledgeBase, KnowledgeView
+from penin.core.mapped import SealedSegment
 from penin.core.reclaim import ReclaimPlan
+from penin.storage.mapped import MappedFile, block_digests, checked_file
 from tests.core.model import Knowledge
 
 KEYS = [*"abcdefgh", "ключ", "鍵", "\N{MUSICAL SYMBOL G CLEF}", "a key that is longer than others"]
@@ -42,8 +45,8 @@ def _small(monkeypatch):
 
     The first ones of a column have 1, 1, 2 rows; what is reclaimed together may be more.
     """
-    monkeypatch.setattr(segments, "SEGMENT_BYTES_MIN", 0)
-    monkeypatch.setattr(segments, "ROWS_MAX", 4)
+    monkeypatch.setattr(columns, "SEGMENT_BYTES_MIN", 0)
+    monkeypatch.setattr(columns, "ROWS_MAX", 4)
 
 
 def made(number: int, kind: tuple[str, int], *, metadata: bool) -> NumericVectorArtifact:
@@ -62,6 +65,11 @@ def filled(count: int, dimension: int = 4, start: int = 0) -> KnowledgeBase:
     for number in range(start, start + count):
         put(base, str(number), made(number, ("<f4", dimension), metadata=True), number + 1)
     return base
+
+
+def file_of(data: bytes) -> MappedFile:
+    """A sealed file that is mapped."""
+    return checked_file(Path("sealed"), memoryview(data), block_digests(memoryview(data)))
 
 
 def reclaim_all(base: KnowledgeBase) -> int:
@@ -112,14 +120,26 @@ class KnowledgeMachine(RuleBasedStateMachine):
         self.model.put(key, artifact)
         self.seqs[key] = self.seq
 
-    @rule(several=st.lists(keys, min_size=1, max_size=9), kind=kinds, metadata=st.booleans())
-    def extend(self, several, kind, metadata):
+    @rule(
+        several=st.lists(keys, min_size=1, max_size=9),
+        kind=kinds,
+        metadata=st.booleans(),
+        in_file=st.booleans(),
+    )
+    def extend(self, several, kind, metadata, in_file):
         """Some keys stand twice: then the last row counts, as with one after the other."""
         self.seq += 1
         rows = [made(self.seq * 10 + row, kind, metadata=metadata) for row in range(len(several))]
         data = b"".join(row.parts[1] for row in rows)
         objects = [row.parts[2] for row in rows] if metadata else None
-        self.base.extend(several, kind[0], data, objects, self.seq)
+        if in_file:
+            before = b"\0" * self.seq  # rows begin anywhere in a file
+            segment = SealedSegment(
+                (kind[0], len(data) // len(rows)), file_of(before + data), self.seq
+            )
+            self.base.extend_sealed(several, segment, objects, self.seq)
+        else:
+            self.base.extend(several, kind[0], data, objects, self.seq)
         for key, artifact in zip(several, rows, strict=True):
             self.model.put(key, artifact)
             self.seqs[key] = self.seq

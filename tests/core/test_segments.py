@@ -8,14 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penin.core import segments
-from penin.core.segments import (
-    ROWS_MAX,
-    SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN,
-    Block,
-    Column,
-    MemorySegment,
-)
+from penin.core.segments import Block, MemorySegment
 
 rows = st.lists(
     st.tuples(
@@ -121,25 +114,3 @@ def test_a_segment_is_sealed_when_its_texts_are_long(monkeypatch, is_key, is_bul
         else:
             segment.append(texts[0], bytes(8), texts[1], number)
     assert segment.is_sealed
-
-
-@pytest.mark.parametrize(
-    ("row_bytes", "live", "capacity"),
-    [
-        (1536, 0, SEGMENT_BYTES_MIN // 1536),
-        (1536, 1000, 1000),
-        (2**20, 0, 1),
-        (2**20, 100, SEGMENT_BYTES_MAX // 2**20),
-        (2 * SEGMENT_BYTES_MAX, 3, 1),
-        (1, 0, ROWS_MAX),
-        (1, 10**6, ROWS_MAX),
-    ],
-)
-def test_the_next_segment_of_a_column_has_room_for_as_many_rows_as_are_live(
-    row_bytes, live, capacity
-):
-    column = Column(("|u1", row_bytes))
-    held = MemorySegment(("|u1", row_bytes), 1)
-    held.live_count = live
-    column.segments.append(held)
-    assert column.new_segment().room == capacity

@@ -11,7 +11,7 @@ import pytest
 
 import penin
 from penin import errors
-from penin.core import artifacts, door, names, values
+from penin.core import artifacts, bulk, door, names, values
 from penin.core.transitions import Transaction, Transition
 from penin.core.vocabulary import message
 from penin.ingress.splitting import LINE_BYTES_MAX
@@ -102,8 +102,8 @@ def test_the_limits_are_those_of_the_code():
         values.DEPTH_MAX,
         values.INTEGER_BITS_MAX,
         artifacts.VECTOR_BYTES_MAX,
-        door.BULK_BYTES_MAX,
-        door.BULK_BYTES_MAX // 8,
+        bulk.BULK_BYTES_MAX,
+        bulk.BULK_BYTES_MAX // 8,
         door.MESSAGE_BYTES_MAX,
         door.TRANSACTION_TRANSITIONS_MAX,
         door.ID_CHARACTERS_MAX,

@@ -1,0 +1,38 @@
+"""Columns: all vectors of one kind, in the order of their last change."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX, Kind, MemorySegment, Segment
+
+SEGMENT_BYTES_MIN: Final = 2**16
+"""The room of the first segment of a column: many columns with few vectors each cost little."""
+
+
+class Column:
+    """The vectors of one kind: sealed segments in order, and last the tail, if there is one.
+
+    The tail is the segment that takes further rows. There is always a live row: a column whose
+    last one dies is dropped, and so is a sealed segment.
+    """
+
+    __slots__ = ("kind", "segments", "tail")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.segments: list[Segment] = []
+        self.tail: MemorySegment | None = None
+
+    def new_segment(self) -> MemorySegment:
+        """An empty segment for further rows; it is not in `segments` yet.
+
+        It has room for as many rows as are live, within the limits of a segment: so a column takes
+        at most about twice the memory of what is live in it, and nothing is copied for growing.
+        """
+        row_bytes = self.kind[1]
+        smallest = max(1, SEGMENT_BYTES_MIN // row_bytes)
+        largest = max(1, SEGMENT_BYTES_MAX // row_bytes)
+        live_count = sum(segment.live_count for segment in self.segments)
+        capacity = min(max(live_count, smallest), largest, ROWS_MAX)
+        return MemorySegment(self.kind, capacity)

@@ -1,0 +1,109 @@
+"""Mapped files: what is in a file, read from the disk when it is asked for, and checked.
+
+Each MiB of the data has a digest, and is checked against it when it is first read, so what damage
+there is becomes a CorruptionError with file and position, and never a number. The first read of a
+block so costs about a millisecond, and as long as the disk takes where the block is not in the page
+cache. A block that was checked may leave the page cache again when memory is short; reading it then
+waits for the disk, too. A disk that cannot read a page of a mapped file ends the process (SIGBUS):
+the kernel has no other way to tell it.
+
+A file stays mapped as long as anything refers to it, and its space on the disk is given back after
+that, also where its name has long been another file's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import TYPE_CHECKING, Final
+
+from penin.errors import CorruptionError
+from penin.storage.filesystem import give_back
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BLOCK_BYTES: Final = 2**20
+"""What has a digest of its own."""
+DIGEST_BYTES: Final = 32
+INTEGER_BYTES: Final = 8
+_integer: Final = struct.Struct("<q").unpack_from
+
+
+def block_digest(block: bytes | memoryview) -> bytes:
+    """The digest of one block."""
+    return hashlib.sha256(block).digest()
+
+
+def block_digests(data: memoryview) -> bytes:
+    """The digests of all blocks, behind each other."""
+    blocks = (data[start : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES))
+    return b"".join(map(block_digest, blocks))
+
+
+class MappedFile:
+    """The data of a snapshot, and which of its blocks were checked. Any thread may read it.
+
+    `data` is what the digests are of, without the header, which ends at byte `begin` of the file.
+    The digests are a copy: comparing with what is mapped could hold the interpreter while it waits.
+    """
+
+    __slots__ = ("_begin", "_checked", "_data", "_digests", "_path")
+
+    def __init__(self, path: Path, begin: int, data: memoryview, digests: bytes) -> None:
+        self._path = path
+        self._begin = begin
+        self._data = data
+        self._digests = digests
+        self._checked = bytearray(len(digests) // DIGEST_BYTES)
+
+    def unchecked(self) -> MappedFile:
+        """The same file, of which every block is checked once more when it is first read."""
+        return MappedFile(self._path, self._begin, self._data, self._digests)
+
+    def note_checked(self) -> None:
+        """All of it was digested just now, and is right."""
+        self._checked = bytearray(b"\1") * len(self._checked)
+
+    def is_checked(self, start: int, stop: int) -> bool:
+        """Whether the blocks that hold these bytes were all read before."""
+        return 0 not in self._checked[start // BLOCK_BYTES : -(-stop // BLOCK_BYTES)]
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the data is."""
+        return len(self._data)
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """These bytes of the data, checked; raises CorruptionError."""
+        number = start // BLOCK_BYTES
+        while number * BLOCK_BYTES < stop:
+            if not self._checked[number]:
+                self._check(number)
+            number += 1
+        return self._data[start:stop]
+
+    def integer(self, start: int) -> int:
+        """The 64-bit integer that begins at a byte; raises CorruptionError."""
+        number: int = _integer(self.read(start, start + INTEGER_BYTES))[0]
+        return number
+
+    def give_back(self, start: int, stop: int) -> None:
+        """Let these bytes leave the memory of the process; they stay in the page cache."""
+        give_back(self._data, self._begin + start, self._begin + stop)
+
+    def _check(self, number: int) -> None:
+        start = number * BLOCK_BYTES
+        digest = block_digest(self._data[start : start + BLOCK_BYTES])
+        if digest != self._digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:
+            reason = "the digest of this block is not right"
+            raise CorruptionError(self._path, self._begin + start, reason)
+        # Two threads may check the same block; they find the same.
+        self._checked[number] = 1
+
+
+def checked_file(path: Path, data: memoryview, digests: bytes) -> MappedFile:
+    """A file that is nothing but data, and was digested just now: it is right."""
+    file = MappedFile(path, 0, data, digests)
+    file.note_checked()
+    return file

@@ -1,0 +1,191 @@
+"""Sealed files: bytes that the journal names with their digest instead of holding them.
+
+A file in `sealed/` is named `<number>-<digest>`: the number (20 digits) tells it from all others of
+the store, and the digest, in hexadecimal, is the SHA-256 of the SHA-256 digests of its blocks of
+1 MiB (`penin.storage.mapped`), so that what is read later can be checked block by block. It is
+never changed. Rules of `SealedFiles`:
+
+1. `put` returns when the file and its name are durable; only then may a commit name it. So a commit
+   never names a file that is not there, whatever the crash.
+2. `get` gives what has the digest, or raises.
+3. A file goes only when the commits that name it are not needed any more: `settle` says which is
+   the last of them, `retire` up to which seq none is needed. A file that was never settled (its
+   messages were refused or cancelled, or their outcome is unknown) stays until the store is opened
+   again: then every commit that may name it is known to be at or before the last seq.
+
+A crash can leave files that no commit names, and temporary ones. Both are harmless: the first go
+like all others, the second when the store is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from penin.errors import CorruptionError, SealedFileMissingError
+from penin.storage.filesystem import (
+    FileBlocks,
+    FileSystem,
+    removed_on_failure,
+    storage_error,
+    write_synced,
+)
+from penin.storage.mapped import MappedFile, block_digest, block_digests, checked_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEALED_DIRECTORY: Final = "sealed"
+FOUND_MAX: Final = 4
+"""So many files are kept between two calls of `get`: a replay asks for each many times."""
+
+_NAME = re.compile(r"([0-9]{20})-([0-9a-f]{64})")
+_STAGING_SUFFIX = ".tmp"
+
+
+class SealedFile(msgspec.Struct, frozen=True):
+    """A file that is there: its name, and the file, mapped."""
+
+    name: str
+    file: MappedFile
+
+
+class _Need(msgspec.Struct):
+    """How large a file is, and which is the last commit that names it: None while more may come."""
+
+    size: int
+    seq: int | None = None
+
+
+class SealedFiles:
+    """The sealed files of one store. Making one touches nothing.
+
+    `get` is for one thread, and needs no lock of the store. All else is for its owner, and any
+    thread may call it once `open` returned.
+    """
+
+    def __init__(self, fs: FileSystem, store: Path) -> None:
+        self._fs = fs
+        self._directory = store / SEALED_DIRECTORY
+        self._numbers = itertools.count()
+        self._needs: dict[str, _Need] = {}
+        self._found: dict[str, MappedFile] = {}
+
+    def put(self, blocks: Iterable[bytes | memoryview]) -> SealedFile:
+        """Make a file of these blocks, each of BLOCK_BYTES but the last; kept until it is settled.
+
+        Durable on return. Raises StorageError (StorageFullError where there is no room) or whatever
+        `blocks` raises; then no file is there, or (where only the last sync
+        failed) one that is never settled.
+        """
+        number = f"{next(self._numbers):020d}"
+        temporary = self._directory / (number + _STAGING_SUFFIX)
+        digests = bytearray()
+        try:
+            self._fs.make_directory(self._directory)
+            size = write_synced(self._fs, temporary, _digested(blocks, digests))
+            name = f"{number}-{sha256(digests).hexdigest()}"
+            path = self._directory / name
+            with removed_on_failure(self._fs, temporary):
+                self._fs.rename(temporary, path)
+            self._needs[name] = _Need(size)
+            self._fs.sync_directory(self._directory)
+            with FileBlocks(self._fs, path) as mapped:
+                return SealedFile(name, checked_file(path, mapped.map(), bytes(digests)))
+        except OSError as error:
+            raise storage_error(self._directory, error) from error
+
+    def settle(self, name: str, seq: int) -> None:
+        """All commits that name the file are made, the last one at `seq`; 0 if there is none."""
+        self._needs[name].seq = seq
+
+    def get(self, name: str) -> MappedFile:
+        """The file of a name.
+
+        All of it is digested when it is first asked for. Raises CorruptionError where it has
+        another digest, SealedFileMissingError where there is no such file, and StorageError.
+        """
+        file = self._found.get(name)
+        if file is None:
+            file = self._checked(name)
+            while len(self._found) >= FOUND_MAX:
+                del self._found[next(iter(self._found))]
+            self._found[name] = file
+        return file
+
+    def _checked(self, name: str) -> MappedFile:
+        named = _NAME.fullmatch(name)
+        if named is None:
+            raise CorruptionError(self._directory, 0, f"{name[:100]!r} is not the name of a file")
+        path = self._directory / name
+        try:
+            with FileBlocks(self._fs, path) as blocks:
+                data = blocks.map()
+        except FileNotFoundError as error:
+            reason = "the journal names it, and it is not there"
+            raise SealedFileMissingError(path, 0, reason) from error
+        except OSError as error:
+            raise storage_error(path, error) from error
+        digests = block_digests(data)
+        if sha256(digests).hexdigest() != named[2]:
+            raise CorruptionError(path, 0, "its digest is not the one that it is named by")
+        return checked_file(path, data, digests)
+
+    def size_bytes(self, after_seq: int) -> int:
+        """The size of the files that commits after `after_seq` may name."""
+        needs = list(self._needs.values())
+        return sum(need.size for need in needs if need.seq is None or need.seq > after_seq)
+
+    def open(self, last_seq: int) -> None:
+        """Take over what is there, in a store whose last transition has `last_seq`.
+
+        Removes what a crash left half-done. Raises StorageError.
+        """
+        self._found.clear()  # a replay is over; what it read is in the state
+        number = 0
+        try:
+            for name in self._names():
+                path = self._directory / name
+                named = _NAME.fullmatch(name)
+                if named is not None:
+                    with FileBlocks(self._fs, path) as blocks:
+                        self._needs[name] = _Need(blocks.size_bytes, last_seq)
+                    number = int(named[1]) + 1  # they come in order
+                elif name.endswith(_STAGING_SUFFIX):
+                    self._fs.unlink(path)
+        except OSError as error:
+            raise storage_error(self._directory, error) from error
+        self._numbers = itertools.count(number)
+
+    def _names(self) -> list[str]:
+        try:
+            return self._fs.names(self._directory)
+        except FileNotFoundError:
+            return []
+
+    def retire(self, upto_seq: int) -> None:
+        """Delete the files that no commit after `upto_seq` names. Raises StorageError."""
+        for name, need in list(self._needs.items()):
+            if need.seq is None or need.seq > upto_seq:
+                continue
+            path = self._directory / name
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    self._fs.unlink(path)
+            except OSError as error:
+                raise storage_error(path, error) from error
+            del self._needs[name]
+
+
+def _digested(
+    blocks: Iterable[bytes | memoryview], digests: bytearray
+) -> Iterator[bytes | memoryview]:
+    for block in blocks:
+        digests += block_digest(block)
+        yield block
