@@ -138,12 +138,12 @@ async def test_a_writer_reads_its_own_writing(orchestrator):
 
 
 async def test_a_large_matrix_arrives_whole(orchestrator):
-    keys = [f"k{number}" for number in range(3000)]
-    matrix = np.arange(3000 * 128, dtype=np.float32).reshape(3000, 128)
+    keys = [f"k{number}" for number in range(5000)]
+    matrix = np.arange(5000 * 128, dtype=np.float32).reshape(5000, 128)
     ack = await orchestrator.extend_knowledge(keys, matrix)
     assert ack.seq == orchestrator.applied_seq > 1
-    assert (await orchestrator.statistics())["knowledge_base_size"] == 3000
-    last = await orchestrator.get("k2999")
+    assert (await orchestrator.statistics())["knowledge_base_size"] == 5000
+    last = await orchestrator.get("k4999")
     assert np.array_equal(last.array, matrix[-1])
 
 
