@@ -36,6 +36,18 @@ class RefusedTypeError(RefusedError, TypeError):
     """A type that has no place there: a set in a task, a string as a score."""
 
 
+class NotKeptError(RefusedValueError):
+    """A seq, time or checkpoint of a store that it does not keep any more, or not yet.
+
+    Every state from `first_seq` to `last_seq` is kept.
+    """
+
+    def __init__(self, field: str, reason: str, first_seq: int, last_seq: int) -> None:
+        super().__init__(field, f"{reason}; kept is seq {first_seq} to {last_seq}")
+        self.first_seq = first_seq
+        self.last_seq = last_seq
+
+
 class TableError(PeninError):
     """A file of rows that is not taken, or only up to somewhere.
 

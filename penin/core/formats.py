@@ -32,16 +32,18 @@ def decode_state(
     suffix: str,
     *,
     accept_edited: bool = False,
+    whole: bool = False,
     abandoned: Callable[[], None] = lambda: None,
 ) -> tuple[State, Envelope]:
     """The state in a file that is open, and what it says about itself; see the readers.
 
     `path` is for messages only. `accept_edited` has no meaning for tensors, which nobody edits.
+    With `whole`, every byte of tensors is checked now, as every byte of JSON is.
     `abandoned` is called after each block, and may raise. The state of tensors keeps the file
     mapped.
     """
     if suffix == TENSORS_SUFFIX:
-        return read_tensors(blocks.map(), path, abandoned)
+        return read_tensors(blocks.map(), path, abandoned, whole=whole)
     return read_snapshot(_each(blocks, abandoned), path, accept_edited=accept_edited)
 
 

@@ -65,13 +65,17 @@ class _Parts(NamedTuple):
 
 
 def read_tensors(
-    file: memoryview, path: Path, abandoned: Callable[[], None] = lambda: None
+    file: memoryview,
+    path: Path,
+    abandoned: Callable[[], None] = lambda: None,
+    *,
+    whole: bool = False,
 ) -> tuple[State, Envelope]:
     """The state in a mapped file, which the state keeps mapped; `path` is for messages only.
 
     Raises CorruptionError where a digest is not right or the file is cut, FormatError for another
     format, a newer version, and what no state can hold. `abandoned` is called now and then, and
-    may raise.
+    may raise. With `whole`, every block is checked before anything else is.
     """
     parts = _parts(file, path)
     try:
@@ -82,6 +86,9 @@ def read_tensors(
         if layout(columns, tensors["state"].shape[0]) != tensors:
             raise ValueError("its tensors are not those of a snapshot")
         data = MappedFile(path, len(parts.head), parts.data, bytes(parts.digests))
+        for start in range(0, len(parts.data) if whole else 0, BLOCK_BYTES):
+            abandoned()
+            data.read(start, min(start + BLOCK_BYTES, len(parts.data)))
         state = State(None if said.history_maxlen is None else int(said.history_maxlen))
         state.seq = int(said.seq)
         if not state.knowledge_base.load(_segments(data, tensors, columns, abandoned)):

@@ -10,7 +10,8 @@ import msgspec
 from penin.core.formats import decode_state
 from penin.errors import StorageError
 from penin.runtime.clock import now_text
-from penin.runtime.recovery import begin_store, read_store
+from penin.runtime.past import read_store
+from penin.runtime.recovery import begin_store
 from penin.runtime.store import Store, resolved, store_at
 from penin.settings import Format, Settings
 from penin.storage.filesystem import FileBlocks, OsFileSystem

@@ -16,7 +16,7 @@ from penin.core.orchestrator import OmegaMetaOrchestrator
 from penin.errors import ClosedError, UnsupportedPlatformError, WrongContextError
 from penin.logs import embedded_logger
 from penin.runtime.orchestrator import EmbeddedOrchestrator
-from penin.runtime.recovery import read_state
+from penin.runtime.past import read_state
 from penin.runtime.store import MEMORY, resolved, store_at
 from penin.runtime.supervisor import Supervisor
 from penin.settings import Settings

@@ -8,7 +8,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -30,15 +29,10 @@ from penin.runtime.digests import digested_beside
 from penin.runtime.store import JOURNAL_DIRECTORY, Store
 from penin.settings import Settings
 from penin.storage.commits import Commit, ForkedFrom
-from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.journal import Journal
-from penin.storage.reader import JournalReader
 from penin.storage.repair import Repairs
 from penin.storage.sealed import SealedFiles
-from penin.storage.snapshots import JSON_SUFFIX, FileSnapshotStore, digest_of
-
-READ_TRIES_MAX: Final = 10
-"""How often a reader without the lock starts anew because a checkpoint took files from under it."""
+from penin.storage.snapshots import JSON_SUFFIX, digest_of
 
 
 class RecoveryAbandonedError(PeninError):
@@ -160,10 +154,10 @@ def _replay(
         raise
     except JournalGapError as error:
         if envelope.store is None:
-            raise _no_snapshot(place) from error
+            raise no_snapshot(place) from error
         raise
     if envelope.store is None and journal.forked_from is not None:
-        raise _no_snapshot(place)
+        raise no_snapshot(place)
     check_store(envelope, journal.store, place)
 
 
@@ -175,7 +169,8 @@ def check_store(envelope: Envelope, store: str, place: Path) -> None:
         )
 
 
-def _no_snapshot(place: Path) -> FormatError:
+def no_snapshot(place: Path) -> FormatError:
+    """The error where a journal goes on from a snapshot that is not there."""
     return FormatError(
         place,
         "no snapshot beside a journal that goes on from one: it was removed, or a conversion was "
@@ -184,13 +179,18 @@ def _no_snapshot(place: Path) -> FormatError:
 
 
 def apply_commit(
-    state: State, commit: Commit, place: Path, sealed: SealedFiles | None = None
+    state: State,
+    commit: Commit,
+    place: Path,
+    sealed: SealedFiles | None,
+    upto_seq: int | None = None,
 ) -> None:
     """Apply the messages of one commit that was read from the store `place`.
 
-    `sealed` are the sealed files that it may name. Raises CorruptionError where one is damaged,
-    SealedFileMissingError where one is not there, and CorruptionError where the commit does not
-    hold messages of ours or they do not fill its seqs: its hash is right, so it was written so.
+    `sealed` are the sealed files that it may name. With `upto_seq`, none is applied that ends
+    beyond it. Raises CorruptionError where a sealed file is damaged, SealedFileMissingError where
+    one is not there, and CorruptionError where the commit does not hold messages of ours or they
+    do not fill its seqs: its hash is right, so it was written so.
     """
     try:
         bodies = decode_messages(commit.messages, None if sealed is None else sealed.get)
@@ -203,6 +203,8 @@ def apply_commit(
         reason = f"the commit of seq {commit.first} to {commit.seq} holds another number of them"
         raise CorruptionError(place / JOURNAL_DIRECTORY, 0, reason)
     for body in bodies:
+        if upto_seq is not None and state.seq + transition_count(body) > upto_seq:
+            return
         state.apply(body, state.seq + 1)
 
 
@@ -249,53 +251,3 @@ def _bound_histories(journal: Journal, recovered: Recovered, settings: Settings)
     journal.append(state.seq + 1, state.seq + 1, recovered.at, [bound.raw])
     journal.sync()
     state.apply(bound.body, state.seq + 1)
-
-
-def read_state(directory: Path, fs: FileSystem | None = None) -> State:
-    """The state as it is on disk now; see `read_store`."""
-    return read_store(directory, fs)[0]
-
-
-def read_store(directory: Path, fs: FileSystem | None = None) -> tuple[State, Envelope]:
-    """The state as it is on disk now, without the lock, changing nothing, beside a live writer.
-
-    With it what a snapshot of it would say about itself.
-
-    An incomplete last line is ignored. Raises FileNotFoundError where there is no store, and
-    CorruptionError or FormatError for what a crash does not explain.
-    """
-    files = OsFileSystem() if fs is None else fs
-    for attempt in range(READ_TRIES_MAX):
-        try:
-            return _read_once(directory, files)
-        except JournalGapError:
-            if attempt == READ_TRIES_MAX - 1:
-                raise
-    raise AssertionError  # the loop returns or raises
-
-
-def _read_once(directory: Path, fs: FileSystem) -> tuple[State, Envelope]:
-    snapshots = FileSnapshotStore(fs, directory)
-    journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
-    sealed = SealedFiles(fs, directory)
-    latest = snapshots.latest()
-    if latest is None:
-        if not fs.exists(directory / JOURNAL_DIRECTORY) or journal.is_empty():
-            raise FileNotFoundError(2, "no store here", str(directory))
-        state, envelope = State(), Envelope()
-    else:
-        with latest as blocks:
-            state, envelope = decode_state(blocks, snapshots.path, snapshots.suffix)
-        if envelope.store is None:
-            return state, envelope
-    at = envelope.at
-    for commit in journal.read(state.seq, envelope.journal_hash):
-        apply_commit(state, commit, directory, sealed)
-        at = commit.at
-    end = journal.end
-    if end is None or end.header is None:
-        return state, envelope
-    check_store(envelope, end.header.store, directory)
-    position = end.position
-    schema = envelope.schema_version
-    return state, Envelope(end.header.store, position.epoch, at, position.hash, schema)

@@ -42,7 +42,7 @@ from penin.storage.filesystem import READ_BYTES, FileSystem, read_all, storage_e
 from penin.storage.tail import Corrupt, Torn, classify, is_bare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
 _FILE_NAME = re.compile(r"([0-9]{20})\.jsonl")
@@ -127,6 +127,21 @@ class JournalReader:
             return False
         return any(True for _ in self.read(files[0].first - 1))
 
+    def first_header(self) -> Header | None:
+        """Return the header of the oldest file; None where there is no file or it is broken."""
+        files = self.files()
+        if not files:
+            return None
+        with self._opened(files[0]) as fd:
+            start = self._fs.read(fd, HEADER_BYTES_MAX, 0)
+        try:
+            parsed = parse_line(start[: start.find(b"\n") + 1])
+        except UnknownVersionError as error:
+            raise FormatError(files[0].path, error.reason) from error
+        except InvalidLineError:
+            return None
+        return parsed if isinstance(parsed, Header) else None
+
     def size_bytes(self) -> int:
         """Return the size of all journal files."""
         return sum(self.file_size(file) for file in self.files())
@@ -136,7 +151,7 @@ class JournalReader:
         with self._opened(file) as fd:
             return self._fs.size(fd)
 
-    def read(self, after_seq: int, anchor_hash: str | None = None) -> Iterator[Commit]:
+    def read(self, after_seq: int, anchor_hash: str | None = None) -> Generator[Commit, None, None]:
         """Yield, in order, every commit that holds transitions after `after_seq`.
 
         `anchor_hash` is the snapshot's `journal_hash`: some line at `after_seq` has that hash, or

@@ -17,7 +17,7 @@ from penin.core.orchestrator import OmegaMetaOrchestrator
 from penin.core.reader import StateReader
 from penin.logs import undocumented
 from penin.runtime.open import Opening
-from penin.runtime.recovery import read_state
+from penin.runtime.past import read_state
 from penin.runtime.store import store_at
 from penin.runtime.supervisor import Supervisor
 from penin.settings import Settings

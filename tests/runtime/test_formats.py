@@ -16,7 +16,7 @@ from penin.errors import CorruptionError, FinalCheckpointError, FormatError, Loc
 from penin.runtime import checkpointer
 from penin.runtime.convert import convert
 from penin.runtime.open import Opening
-from penin.runtime.recovery import read_state
+from penin.runtime.past import read_state
 from penin.settings import Settings
 from tests.core.samples import filled
 from tests.fakes.crashable_filesystem import CrashableFileSystem

@@ -6,7 +6,8 @@ import pytest
 
 from penin.core.orchestrator import OmegaMetaOrchestrator
 from penin.errors import CorruptionError, FormatError, StorageError
-from penin.runtime.recovery import Recovered, RecoveryAbandonedError, read_state, recover
+from penin.runtime.past import read_state
+from penin.runtime.recovery import Recovered, RecoveryAbandonedError, recover
 from penin.runtime.store import store_at
 from penin.settings import Settings
 from penin.storage.journal import FileJournal

@@ -1,0 +1,284 @@
+"""The states that a store has gone through, as far as it keeps them: read beside a live writer.
+
+Any of them is a kept snapshot (or the empty state, where the journal goes back to the beginning)
+and the journal after it, up to the end of some message. Nothing here takes the lock or changes a
+file. A snapshot that is damaged is passed over for an older one, with the same state at the end;
+only the state as it is now is that of the newest snapshot or none (`state_at` without a place).
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from penin.core.formats import decode_state
+from penin.core.snapshots import Envelope
+from penin.core.state import State
+from penin.errors import (
+    CorruptionError,
+    FormatError,
+    JournalGapError,
+    NotKeptError,
+    RefusedValueError,
+    StorageError,
+)
+from penin.runtime.recovery import apply_commit, check_store, no_snapshot
+from penin.runtime.store import JOURNAL_DIRECTORY
+from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem, storage_error
+from penin.storage.reader import JournalReader
+from penin.storage.sealed import SealedFiles
+from penin.storage.snapshots import CheckpointFile, FileSnapshotStore, SnapshotBlocks
+
+READ_TRIES_MAX: Final = 10
+"""How often a reader without the lock starts anew because a checkpoint took files from under it."""
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A state of a store at the end of some message, and how it was found.
+
+    `envelope` is what a snapshot of it would say about itself: `at` and `epoch` are those of the
+    last commit that the state has something of, and `journal_hash` is the hash of the line of that
+    commit. Where the state ends within that commit, between two of its messages, the hash is of
+    the whole commit all the same: it names where the state was taken from, and the seq how far.
+    """
+
+    state: State
+    envelope: Envelope
+    checkpoint_seq: int | None
+    """The seq of the snapshot that the journal was replayed after; None: the empty state."""
+    inside_message: bool = False
+    """Whether the seq that was asked for is inside a message, and the state ends before that."""
+    passed_over: tuple[StorageError, ...] = ()
+    """The errors of damaged snapshots that an older one took the place of."""
+
+
+def state_at(
+    directory: Path,
+    *,
+    seq: int | None = None,
+    checkpoint: int | None = None,
+    at: str | None = None,
+    whole: bool = False,
+    fs: FileSystem | None = None,
+) -> Past:
+    """The state at a place in the kept past of a store; without one, as it is on disk now.
+
+    At most one of these: `seq`, which rounds down to the end of a message; `checkpoint`, the seq of
+    a kept checkpoint, which is read by itself, without the journal; `at`, a time in ISO 8601 (UTC
+    where it names no offset): the last commit before the first one that is later, which is the
+    last one of all where none is. With `whole`, snapshots in tensors are checked to the last byte
+    before they are taken.
+
+    An incomplete last line of the journal is ignored, and what comes after the place is not read.
+    Raises NotKeptError, which names the kept range, for a place outside; RefusedValueError for a
+    time that is none; FileNotFoundError where there is no store; CorruptionError, FormatError or
+    another StorageError for what a crash does not explain.
+    """
+    if sum(place is not None for place in (seq, checkpoint, at)) > 1:
+        raise RefusedValueError("seq", "only one of seq, checkpoint and at names a place")
+    time = None if at is None else _parsed(at)
+    for attempt in range(READ_TRIES_MAX):
+        kept = _Kept(OsFileSystem() if fs is None else fs, directory, whole=whole)
+        try:
+            if checkpoint is not None:
+                return kept.at_checkpoint(checkpoint)
+            if time is not None:
+                return kept.at_time(time)
+            return kept.now() if seq is None else kept.at_seq(seq)
+        except JournalGapError:
+            if attempt == READ_TRIES_MAX - 1:
+                raise
+    raise AssertionError  # the loop returns or raises
+
+
+def read_store(directory: Path, fs: FileSystem | None = None) -> tuple[State, Envelope]:
+    """The state as it is on disk now, and what a snapshot of it would say; see `state_at`."""
+    past = state_at(directory, fs=fs)
+    return past.state, past.envelope
+
+
+def read_state(directory: Path, fs: FileSystem | None = None) -> State:
+    """The state as it is on disk now; see `state_at`."""
+    return state_at(directory, fs=fs).state
+
+
+def _parsed(at: str) -> str:
+    """A time in the form that commits have, so that the two compare as texts."""
+    try:
+        time = datetime.fromisoformat(at)
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+        text = time.astimezone(UTC).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError) as error:
+        reason = f"{at[:100]!r} is no time such as 2026-01-31T12:00:00Z"
+        raise RefusedValueError("at", reason) from error
+    return text.replace("+00:00", "Z")
+
+
+class _Kept:
+    """What a store keeps of its past, at one look; JournalGapError where the look was disturbed."""
+
+    def __init__(self, fs: FileSystem, directory: Path, *, whole: bool) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._whole = whole
+        self._snapshots = FileSnapshotStore(fs, directory)
+        self._journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
+        self._sealed = SealedFiles(fs, directory)
+
+    def now(self) -> Past:
+        """The newest snapshot, and all of the journal after it."""
+        latest = self._latest()
+        if latest is None:
+            self._check_beginning()
+            return self._replayed(State(), Envelope(), None, None)
+        state, envelope = latest
+        if envelope.store is None:
+            return Past(state, envelope, state.seq)
+        return self._replayed(state, envelope, state.seq, None)
+
+    def at_checkpoint(self, seq: int) -> Past:
+        """A kept checkpoint as it is, of this store."""
+        files = self._snapshots.checkpoints()
+        found = [file for file in files if file.seq == seq]
+        if not found:
+            names = ", ".join(str(kept) for kept in sorted({file.seq for file in files})) or "none"
+            raise self._not_kept("checkpoint", f"{seq} is not there (there are: {names})")
+        state, envelope = self._loaded(found[-1])
+        header = self._journal.first_header()
+        if header is not None:
+            check_store(envelope, header.store, self._directory)
+        return Past(state, envelope, state.seq)
+
+    def at_seq(self, seq: int) -> Past:
+        """The newest snapshot up to `seq` that can be read, and the journal after it."""
+        passed_over: list[StorageError] = []
+        files = [file for file in self._snapshots.checkpoints() if file.seq <= seq]
+        for file in [*reversed(files), None]:
+            try:
+                # The newest snapshot is one of the checkpoints, unless somebody took those away.
+                loaded = self._latest() if file is None else self._loaded(file)
+            except JournalGapError:
+                raise
+            except (CorruptionError, FormatError) as error:
+                passed_over.append(error)
+            else:
+                if loaded is not None and loaded[0].seq <= seq:
+                    past = self._replayed(*loaded, loaded[0].seq, seq)
+                    return msgspec.structs.replace(past, passed_over=tuple(passed_over))
+        if seq >= 0 and self._begins_empty():
+            past = self._replayed(State(), Envelope(), None, seq)
+            return msgspec.structs.replace(past, passed_over=tuple(passed_over))
+        if passed_over:
+            raise passed_over[0]
+        raise self._not_kept("seq", f"{seq} is before what is kept")
+
+    def at_time(self, at: str) -> Past:
+        """The last commit before the first one that is later than `at`."""
+        first_seq = seq = self._first_seq()
+        with closing(self._journal.read(first_seq)) as commits:
+            for commit in commits:
+                if commit.at > at:
+                    break
+                seq = commit.seq
+        past = self.at_seq(seq)
+        if seq == first_seq and (past.envelope.at is None or past.envelope.at > at):
+            first = f", of {past.envelope.at}" if past.envelope.at else ""
+            raise self._not_kept("at", f"{at} is before seq {first_seq}{first}")
+        return past
+
+    def _replayed(
+        self, state: State, envelope: Envelope, checkpoint_seq: int | None, upto_seq: int | None
+    ) -> Past:
+        """Apply the journal to a snapshot, up to a seq or to the end."""
+        if state.seq == upto_seq and checkpoint_seq is not None:
+            return Past(state, envelope, checkpoint_seq)
+        header = self._journal.first_header()
+        if header is not None:
+            check_store(envelope, header.store, self._directory)
+            if checkpoint_seq is None and header.forked_from is not None:
+                raise no_snapshot(self._directory)
+            said = msgspec.structs.replace(envelope, store=header.store)
+        else:
+            said = envelope
+        with closing(self._journal.read(state.seq, envelope.journal_hash)) as commits:
+            for commit in commits:
+                before = state.seq
+                if said.journal_hash is None:  # of the empty state: its line is the one before
+                    said = msgspec.structs.replace(
+                        said, epoch=commit.epoch, journal_hash=commit.prev
+                    )
+                apply_commit(state, commit, self._directory, self._sealed, upto_seq)
+                if state.seq > before:
+                    at, digest = commit.at, commit.hash
+                    said = msgspec.structs.replace(
+                        said, epoch=commit.epoch, at=at, journal_hash=digest
+                    )
+                if upto_seq is not None and commit.seq >= upto_seq:
+                    return Past(state, said, checkpoint_seq, inside_message=state.seq < upto_seq)
+        end = self._journal.end
+        if end is not None and end.header is not None:
+            epoch, digest = end.position.epoch, end.position.hash
+            said = msgspec.structs.replace(said, epoch=epoch, journal_hash=digest)
+        if upto_seq is not None and state.seq < upto_seq:
+            raise self._not_kept("seq", f"{upto_seq} is not there yet")
+        return Past(state, said, checkpoint_seq)
+
+    # -- what there is ----------------------------------------------------------------------------
+
+    def _check_beginning(self) -> None:
+        """Raise FileNotFoundError where there is no store at all."""
+        if not self._fs.exists(self._directory / JOURNAL_DIRECTORY) or self._journal.is_empty():
+            raise FileNotFoundError(2, "no store here", str(self._directory))
+
+    def _begins_empty(self) -> bool:
+        """Whether the journal goes back to the first transition after the empty state."""
+        header = self._journal.first_header()
+        return header is not None and header.first == 1 and header.forked_from is None
+
+    def _first_seq(self) -> int:
+        """The seq of the oldest snapshot that the journal continues, or 0 for the empty state."""
+        if self._begins_empty():
+            return 0
+        files = self._journal.files()
+        seqs = [file.seq for file in self._snapshots.checkpoints()]
+        seqs = [seq for seq in seqs if files and seq + 1 >= files[0].first]
+        if seqs:
+            return seqs[0]
+        latest = self._latest()
+        if latest is None:
+            self._check_beginning()
+            raise no_snapshot(self._directory)
+        return latest[0].seq
+
+    def _not_kept(self, field: str, reason: str) -> NotKeptError:
+        first_seq = last_seq = self._first_seq()
+        if self._journal.files():
+            self._journal.read_to_end(first_seq)
+            if self._journal.end is not None:
+                last_seq = self._journal.end.position.seq
+        return NotKeptError(field, reason, first_seq, last_seq)
+
+    def _latest(self) -> tuple[State, Envelope] | None:
+        blocks = self._snapshots.latest()
+        return None if blocks is None else self._decoded(blocks, self._snapshots.path)
+
+    def _loaded(self, file: CheckpointFile) -> tuple[State, Envelope]:
+        try:
+            blocks = FileBlocks(self._fs, file.path)
+        except FileNotFoundError as error:
+            raise JournalGapError(file.path, 0, "it vanished while it was read") from error
+        except OSError as error:
+            raise storage_error(file.path, error) from error
+        state, envelope = self._decoded(blocks, file.path)
+        if state.seq != file.seq:
+            raise FormatError(file.path, f"a snapshot of seq {state.seq}, by its content")
+        return state, envelope
+
+    def _decoded(self, snapshot: SnapshotBlocks, path: Path) -> tuple[State, Envelope]:
+        with snapshot as blocks:
+            return decode_state(blocks, path, path.suffix, whole=self._whole)
