@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
@@ -10,6 +11,7 @@ from penin.errors import RefusedTypeError, RefusedValueError
 
 Fsync = Literal["always", "everysec"]
 Format = Literal["json", "safetensors"]
+KeepJournal = Literal["checkpoints", "forever"]
 
 BATCH_BYTES_LIMIT: Final = 32 * 2**20
 """So that a batch fits a frame of the journal, which has 64 MiB."""
@@ -17,11 +19,16 @@ HISTORY_MAXLEN_LIMIT: Final = 2**31 - 1
 """What a deque takes as its bound on every platform."""
 SHOWN_LIMIT: Final = 2**64
 SHOWN_CHARACTERS: Final = 100
+KEEP_LAST_MIN: Final = 2
+"""The newest, and the way back from a damaged one."""
+_SECONDS_OF_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 _LIMITS: Final = {
     "batch_bytes_max": BATCH_BYTES_LIMIT,
     "history_maxlen": HISTORY_MAXLEN_LIMIT,
 }
-_CAN_BE_ZERO: Final = frozenset({"lock_wait_s", "stop_grace_s", "cancel_grace_s"})
+_CAN_BE_ZERO: Final = frozenset({"keep_daily", "lock_wait_s", "stop_grace_s", "cancel_grace_s"})
+_TEXTS: Final = frozenset({"fsync", "format", "keep_within", "keep_journal"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,10 @@ class Settings:
     batch_messages_max, batch_bytes_max: a commit takes no further message at either.
     checkpoint_interval_s: the time between checkpoints; one is skipped when nothing changed.
     checkpoint_transitions_max: a checkpoint is due after so many transitions, too.
+    keep_last, keep_daily, keep_within: which checkpoints are kept: the newest so many (2 at least);
+        the last one of each of the newest so many days (UTC) that have one, 0 for none; and all
+        whose last commit is at most so old (`90m`, `36h`, `7d`, `2w`), None for none.
+    keep_journal: `checkpoints` keeps the journal back to the oldest kept checkpoint, `forever` all.
     stop_grace_s: how long workers have from `stopping` until they are cancelled.
     cancel_grace_s: how long their clean-up may take after that.
     lock_wait_s: how long to wait for a store that another process has open.
@@ -58,6 +69,10 @@ class Settings:
     batch_bytes_max: int = 2**20
     checkpoint_interval_s: float = 60.0
     checkpoint_transitions_max: int = 500_000
+    keep_last: int = KEEP_LAST_MIN
+    keep_daily: int = 0
+    keep_within: str | None = None
+    keep_journal: KeepJournal = "checkpoints"
     stop_grace_s: float = 10.0
     cancel_grace_s: float = 5.0
     lock_wait_s: float = 1.0
@@ -72,8 +87,12 @@ class Settings:
         if self.format not in (None, "json", "safetensors"):
             reason = f"{_shown(self.format)} is neither json nor safetensors"
             raise RefusedValueError("format", reason)
+        if self.keep_journal not in ("checkpoints", "forever"):
+            reason = f"{_shown(self.keep_journal)} is neither checkpoints nor forever"
+            raise RefusedValueError("keep_journal", reason)
+        duration_s(self.keep_within)
         for field in fields(self):
-            if field.name not in {"fsync", "format"}:
+            if field.name not in _TEXTS:
                 self._check_number(field.name, getattr(self, field.name))
 
     def _check_number(self, name: str, number: Any) -> None:
@@ -90,9 +109,28 @@ class Settings:
             raise RefusedValueError(name, "0 is too small")
         if number < 0:
             raise RefusedValueError(name, f"{_shown(number)} is negative")
+        if name == "keep_last" and number < KEEP_LAST_MIN:
+            reason = "1 is too small: an earlier one is the way back from a damaged one"
+            raise RefusedValueError(name, reason)
         limit = _LIMITS.get(name)
         if limit is not None and number > limit:
             raise RefusedValueError(name, f"{_shown(number)} is over {limit}")
+
+
+def duration_s(text: str | None) -> int:
+    """How many seconds `90s`, `90m`, `36h`, `7d` or `2w` are; 0 for None.
+
+    Raises RefusedTypeError or RefusedValueError, naming `keep_within`.
+    """
+    if text is None:
+        return 0
+    if not isinstance(text, str):
+        raise RefusedTypeError("keep_within", f"{_shown(text)} is not a text such as 36h or 7d")
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        reason = f"{_shown(text)} is not a number and one of s, m, h, d, w, such as 36h or 7d"
+        raise RefusedValueError("keep_within", reason)
+    return int(found[1]) * _SECONDS_OF_UNIT[found[2]]
 
 
 def _shown(value: object) -> str:

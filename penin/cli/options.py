@@ -29,6 +29,11 @@ SETTINGS_HELP: Final[dict[str, str]] = {
     "batch_bytes_max": "A commit takes no further message from so many bytes on.",
     "checkpoint_interval_s": "Seconds between checkpoints; skipped when nothing changed.",
     "checkpoint_transitions_max": "A checkpoint is due after so many transitions, too.",
+    "keep_last": "So many of the newest checkpoints are kept, 2 at least.",
+    "keep_daily": "The last checkpoint of each of so many days (UTC) that have one is kept, too.",
+    "keep_within": "Every checkpoint that is at most so old is kept, too: 90m, 36h, 7d, 2w.",
+    "keep_journal": "The journal is kept back to the oldest kept checkpoint (checkpoints), or "
+    "nothing of it is ever deleted (forever).",
     "stop_grace_s": "Seconds that workers have from the stop until they are cancelled.",
     "cancel_grace_s": "Seconds that their clean-up may take after that.",
     "lock_wait_s": "Seconds to wait for a store that another process has open.",

@@ -20,6 +20,7 @@ from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION
 from penin.storage.filesystem import OsFileSystem
 from penin.storage.reader import JournalReader
+from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import TENSORS_SUFFIX, FileSnapshotStore
 
 READ_TRIES_MAX: Final = 10
@@ -91,6 +92,7 @@ def _read_once(directory: Path) -> StoreStatus:
     latest = snapshots.latest()
     if latest is None and journal.is_empty():
         raise UsageError(f"there is no store in {directory}")
+    sealed = SealedFiles(fs, directory)
     state, envelope, checkpoint = State(), Envelope(), None
     if latest is not None:
         with latest as blocks:
@@ -105,7 +107,7 @@ def _read_once(directory: Path) -> StoreStatus:
     at, epoch, store, tail_bytes = envelope.at, envelope.epoch, envelope.store, 0
     if latest is None or envelope.store is not None:
         for commit in journal.read(state.seq, envelope.journal_hash):
-            apply_commit(state, commit, directory)
+            apply_commit(state, commit, directory, sealed)
             at = commit.at
         end = journal.end
         if end is not None:

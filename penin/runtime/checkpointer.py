@@ -24,14 +24,14 @@ from penin.errors import (
 )
 from penin.logs import EventLog
 from penin.runtime.actor import Actor
+from penin.runtime.clock import now_text
 from penin.runtime.digests import digested_beside
 from penin.runtime.storage_thread import StorageThread
 from penin.runtime.store import Store
-from penin.settings import Settings
+from penin.settings import Settings, duration_s
+from penin.storage.retention import CHECKPOINTS_KEPT_MIN, Retention
 from penin.storage.snapshots import JSON_SUFFIX
 
-CHECKPOINTS_KEPT: Final = 2
-"""The current snapshot and the one before it, so that a damaged one has a way back."""
 SMALL_BYTES: Final = 16 * 2**20
 """A snapshot of up to this size is written whenever it is due. A larger one has to pay for itself:
 the journal since the last one must have grown to the size of that. So over any time all snapshots
@@ -67,6 +67,12 @@ class Checkpointer:
         self._journal_thread = journal_thread
         self._snapshot_thread = snapshot_thread
         self._settings = settings
+        self._retention = Retention(
+            settings.keep_last, settings.keep_daily, duration_s(settings.keep_within)
+        )
+        # Known to be good: what was read whole at recovery, and what was written and synced here.
+        # To read a checkpoint again before an older one goes would cost as much as writing it.
+        self._valid_seqs = [snapshot_seq]
         self._log = log
         self._wanted = asyncio.Event()
         self._requests: list[tuple[str, asyncio.Future[int]]] = []
@@ -197,6 +203,7 @@ class Checkpointer:
             self._log.error("checkpoint.failed", reason=reason, seq=seq, cause=str(error))
             raise
         self.snapshot_seq, self._snapshot_bytes = seq, size
+        self._valid_seqs = [*self._valid_seqs, seq][-CHECKPOINTS_KEPT_MIN:]
         seconds = round(loop.time() - begun_s, 6)
         self._log.info("checkpoint.finished", reason=reason, seq=seq, bytes=size, seconds=seconds)
         self._note_large(size)
@@ -244,11 +251,13 @@ class Checkpointer:
     def _retire(self) -> None:
         """On the journal's thread: what older checkpoints and their journal took is given back."""
         self._store.journal.sync()  # raises where the journal has failed: then nothing is deleted
-        self._store.snapshots.prune(CHECKPOINTS_KEPT)
-        oldest_kept_seq = self._store.snapshots.oldest_kept_seq()
-        self._store.journal.trim(oldest_kept_seq)
-        if self._store.sealed is not None:  # after the journal that names them
-            self._store.sealed.retire(oldest_kept_seq)
+        snapshots = self._store.snapshots
+        snapshots.prune(self._retention, now=now_text(), valid=self._valid_seqs)
+        if self._settings.keep_journal == "checkpoints":
+            oldest_kept_seq = snapshots.oldest_kept_seq()
+            self._store.journal.trim(oldest_kept_seq)
+            if self._store.sealed is not None:  # after the journal that names them
+                self._store.sealed.retire(oldest_kept_seq)
 
 
 def _named(error: OSError, store: Store) -> StorageError:

@@ -24,17 +24,18 @@ from penin.storage.commits import (
     parse_line,
 )
 from penin.storage.repair import Repairs
+from penin.storage.retention import CHECKPOINTS_KEPT_MIN, Retention, kept_seqs
 from penin.storage.snapshots import (
-    CHECKPOINTS_KEPT_MIN,
     JSON_SUFFIX,
     CheckpointFile,
+    checkpoint_file,
     checkpoint_name,
     digest_of,
     original_name,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from penin.storage.tail import Torn
 
@@ -214,32 +215,32 @@ class MemorySnapshotStore:
         self.path = MEMORY_PATH
         self.suffix = suffix
         self._latest: MemoryBlocks | None = None
-        self._kept: dict[str, CheckpointFile] = {}
+        self._kept: set[str] = set()
         self._originals: dict[Path, MemoryBlocks] = {}
 
     def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes | memoryview]) -> int:
         del epoch  # it tells temporary names apart
         blocks = MemoryBlocks(map(bytes, chunks))
-        name = checkpoint_name(seq, at, self.suffix)
         self._latest = blocks
-        self._kept[name] = CheckpointFile(seq, MEMORY_PATH / name)
+        self._kept.add(checkpoint_name(seq, at, self.suffix))
         return blocks.size_bytes
 
     def latest(self) -> MemoryBlocks | None:
         return self._latest
 
     def checkpoints(self) -> list[CheckpointFile]:
-        return [self._kept[name] for name in sorted(self._kept)]
+        files = (checkpoint_file(MEMORY_PATH, name) for name in sorted(self._kept))
+        return [file for file in files if file is not None]
 
     def oldest_kept_seq(self) -> int:
         kept = self.checkpoints()
         return kept[0].seq if len(kept) >= CHECKPOINTS_KEPT_MIN else 0
 
-    def prune(self, keep: int) -> None:
-        if keep < CHECKPOINTS_KEPT_MIN:
-            raise ValueError(f"at least {CHECKPOINTS_KEPT_MIN} checkpoints are kept, not {keep}")
-        for name in sorted(self._kept)[:-keep]:
-            del self._kept[name]
+    def prune(self, retention: Retention, *, now: str, valid: Collection[int]) -> None:
+        files = self.checkpoints()
+        times = [(file.seq, file.at) for file in files]
+        kept = kept_seqs(times, now=now, retention=retention, valid=valid)
+        self._kept = {file.path.name for file in files if file.seq in kept}
 
     def keep_original(self) -> Path:
         if self._latest is None:

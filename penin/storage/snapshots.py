@@ -11,11 +11,13 @@ its first snapshot. Rules of `FileSnapshotStore`:
 2. Nothing is deleted before the last of these syncs has succeeded: `prune` is a step of its own,
    and so is trimming the journal, up to `oldest_kept_seq`.
 3. At least one earlier checkpoint is always kept, so that a damaged snapshot has a way back.
+   Which others are is told by `penin.storage.retention`.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -30,12 +32,11 @@ from penin.storage.filesystem import (
     storage_error,
     write_synced,
 )
+from penin.storage.retention import CHECKPOINTS_KEPT_MIN, Retention, kept_seqs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
-
-CHECKPOINTS_KEPT_MIN: Final = 2
 
 JSON_SUFFIX: Final = ".json"
 TENSORS_SUFFIX: Final = ".safetensors"
@@ -43,14 +44,20 @@ SUFFIXES: Final = (JSON_SUFFIX, TENSORS_SUFFIX)
 
 _STATE_STEM = "state"
 _STAGING_SUFFIX = ".tmp"
-_CHECKPOINT_NAME = re.compile(r"([0-9]{20})-[^/]*\.(?:json|safetensors)")
+_CHECKPOINT_NAME = re.compile(r"([0-9]{20})-([^/]*)\.(?:json|safetensors)")
+_NAME_TIME = "%Y%m%dT%H%M%SZ"
 
 
 class CheckpointFile(msgspec.Struct, frozen=True):
-    """A kept snapshot of the state at `seq`."""
+    """A kept snapshot of the state at `seq`.
+
+    `at` is the time of its last commit as its name has it, to the second: `2026-01-31T12:00:00Z`;
+    None where the name has none.
+    """
 
     seq: int
     path: Path
+    at: str | None
 
 
 class SnapshotBlocks(Protocol):
@@ -109,8 +116,12 @@ class SnapshotStore(Protocol):
         the latest: then the way back from a damaged snapshot is the whole journal.
         """
 
-    def prune(self, keep: int) -> None:
-        """Delete all but the newest `keep` (at least 2) checkpoints. Raises `StorageError`."""
+    def prune(self, retention: Retention, *, now: str, valid: Collection[int]) -> None:
+        """Delete the checkpoints that `kept_seqs` does not keep; durable on return.
+
+        `now` is a time like those of commits; `valid` has the seqs of checkpoints that are known to
+        be good. Raises `StorageError`; what was deleted until then stays deleted.
+        """
 
     def keep_original(self) -> Path:
         """Keep the latest snapshot for good, under the path returned; durable on return."""
@@ -176,17 +187,24 @@ class FileSnapshotStore:
             return []
         except OSError as error:
             raise storage_error(self._checkpoints, error) from error
-        found = (_CHECKPOINT_NAME.fullmatch(name) for name in names)
-        return [CheckpointFile(int(m[1]), self._checkpoints / m[0]) for m in found if m]
+        return [file for name in names if (file := checkpoint_file(self._checkpoints, name))]
 
     def oldest_kept_seq(self) -> int:
         kept = self.checkpoints()
         return kept[0].seq if len(kept) >= CHECKPOINTS_KEPT_MIN else 0
 
-    def prune(self, keep: int) -> None:
-        if keep < CHECKPOINTS_KEPT_MIN:
-            raise ValueError(f"at least {CHECKPOINTS_KEPT_MIN} checkpoints are kept, not {keep}")
-        self._remove([checkpoint.path for checkpoint in self.checkpoints()[:-keep]])
+    def prune(self, retention: Retention, *, now: str, valid: Collection[int]) -> None:
+        files = self.checkpoints()
+        times = [(file.seq, file.at) for file in files]
+        kept = kept_seqs(times, now=now, retention=retention, valid=valid)
+        superfluous = [file.path for file in files if file.seq not in kept]
+        self._remove(superfluous)
+        if superfluous:
+            # Before the journal after them goes: else one could come back that nothing continues.
+            try:
+                self._fs.sync_directory(self._checkpoints)
+            except OSError as error:
+                raise storage_error(self._checkpoints, error) from error
 
     def keep_original(self) -> Path:
         """Give `state.json` a name that no later snapshot takes, and return it; durably."""
@@ -243,6 +261,20 @@ def checkpoint_name(seq: int, at: str, suffix: str = JSON_SUFFIX) -> str:
     """Return the file name of a checkpoint: its seq, and its time as `20260131T120000Z`."""
     seconds = at.partition(".")[0]
     return f"{seq:020d}-{re.sub('[^0-9T]', '', seconds)}Z{suffix}"
+
+
+def checkpoint_file(directory: Path, name: str) -> CheckpointFile | None:
+    """Return the checkpoint that a file in `checkpoints/` is by its name; None if it is none."""
+    found = _CHECKPOINT_NAME.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        time = datetime.strptime(found[2], _NAME_TIME).replace(tzinfo=UTC)
+    except ValueError:
+        at = None
+    else:
+        at = time.isoformat().replace("+00:00", "Z")
+    return CheckpointFile(int(found[1]), directory / name, at)
 
 
 def original_name(digest: str, suffix: str = JSON_SUFFIX) -> str:

@@ -19,6 +19,7 @@ from penin.core.transitions import Message
 from penin.runtime.recovery import begin_store
 from penin.runtime.store import Store, store_at
 from penin.settings import Settings
+from penin.storage.retention import Retention
 from penin.storage.snapshots import JSON_SUFFIX
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.runtime.stores import STORE, seen
@@ -96,7 +97,7 @@ class Writer:
         chunks = encode_state(self.state.view(), envelope, snapshots.suffix)
         snapshots.put(self.state.seq, journal.epoch, self.at, chunks)
         if keep is not None:
-            snapshots.prune(keep)
+            snapshots.prune(Retention(keep), now=self.at, valid=[self.state.seq])
             journal.trim(snapshots.oldest_kept_seq())
 
     def reopen(self) -> None:

@@ -6,6 +6,7 @@ import errno
 import pytest
 
 from penin.errors import ClosedError, FinalCheckpointError, JournalFailedError, StorageError
+from penin.runtime.past import state_at
 from penin.storage.snapshots import FileSnapshotStore
 from tests.runtime.stores import (
     JOURNAL,
@@ -144,6 +145,50 @@ async def test_the_whole_journal_stays_while_there_is_one_checkpoint_only():
         await orchestrator.add_score(1.0)
         await within(orchestrator.checkpoint())
         assert journal_files(fs) == [1, 2]
+
+
+async def test_more_checkpoints_are_kept_where_the_settings_say_so():
+    for settings in ({"keep_last": 3}, {"keep_within": "1h"}, {"keep_within": "2w"}):
+        fs = GatedFileSystem()
+        async with open_on(fs, **settings) as orchestrator:
+            for _ in range(4):
+                await orchestrator.add_score(1.0)
+                await within(orchestrator.checkpoint())
+            expected = [2, 3, 4] if "keep_last" in settings else [1, 2, 3, 4]
+            assert kept_seqs(fs) == expected
+            oldest = expected[0]
+            assert journal_files(fs) == list(range(oldest + 1, 6))
+            assert state_at(STORE, seq=oldest, fs=fs).state.seq == oldest
+
+
+async def test_a_journal_that_is_kept_forever_loses_no_file():
+    fs = GatedFileSystem()
+    async with open_on(fs, keep_journal="forever") as orchestrator:
+        for _ in range(4):
+            await orchestrator.add_score(1.0)
+            await within(orchestrator.checkpoint())
+        assert kept_seqs(fs) == [3, 4]
+        assert journal_files(fs) == [1, 2, 3, 4, 5]
+    assert state_at(STORE, seq=1, fs=fs).state.seq == 1
+    async with open_on(fs) as orchestrator:
+        await orchestrator.add_score(1.0)
+        await within(orchestrator.checkpoint())
+        assert journal_files(fs) == [5, 6]
+
+
+async def test_what_was_recovered_from_stays_until_two_newer_ones_are_written():
+    fs = GatedFileSystem()
+    async with open_on(fs) as orchestrator:
+        for _ in range(2):
+            await orchestrator.add_score(1.0)
+            await within(orchestrator.checkpoint())
+    unread = STORE / "checkpoints" / f"{99:020d}-20260131T120000Z.json"
+    fs.close(fs.open_write(unread))
+    for expected in ([2, 3, 99], [3, 4, 99], [4, 5, 99]):
+        async with open_on(fs) as orchestrator:
+            await orchestrator.add_score(1.0)
+            await within(orchestrator.checkpoint())
+        assert kept_seqs(fs) == expected
 
 
 async def test_everything_in_a_snapshot_is_durable_before_it_is_written():

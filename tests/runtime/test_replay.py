@@ -103,7 +103,7 @@ def test_another_bound_at_recovery_is_one_more_transition_and_nothing_else(
     recovered = asyncio.run(reopened(killed, {"history_maxlen": maxlen}))
     expected = State()
     for commit in JournalReader(killed, JOURNAL).read(0) if on_journal(killed) else ():
-        apply_commit(expected, commit, Path("store"))
+        apply_commit(expected, commit, Path("store"), None)
     if expected.seq:
         assert exactly_equal(recovered, everything(expected))
     assert recovered["history_maxlen"] == maxlen
@@ -125,7 +125,7 @@ def test_every_prefix_of_the_journal_is_the_live_state_of_that_moment(sequence, 
     prefixes = prefixes_of(sequence, settings)
     state = State()
     for commit in JournalReader(killed, JOURNAL).read(0):
-        apply_commit(state, commit, Path("store"))
+        apply_commit(state, commit, Path("store"), None)
         assert exactly_equal(everything(state), prefixes[commit.seq])
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from penin.errors import RefusedTypeError, RefusedValueError
-from penin.settings import Settings
+from penin.settings import Settings, duration_s
 
 HUGE = 10**5000  # more digits than Python makes of an integer
 
@@ -47,3 +47,34 @@ def test_what_is_no_integer_is_refused_by_its_type(value):
 def test_an_unknown_fsync_is_refused(value):
     with pytest.raises(RefusedValueError, match="neither always nor everysec"):
         Settings(fsync=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, 0), ("90s", 90), ("90m", 5400), ("36h", 129_600), ("7d", 604_800), ("2w", 1_209_600)],
+)
+def test_a_duration_is_a_number_and_a_unit(text, seconds):
+    assert duration_s(Settings(keep_within=text).keep_within) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "0h", "-1h", "1.5h", "7 d", "7D", "1y", "9" * 99])
+def test_what_is_no_duration_is_refused_with_an_example(text):
+    with pytest.raises(RefusedValueError, match="such as 36h or 7d") as caught:
+        Settings(keep_within=text)
+    assert caught.value.field == "keep_within"
+
+
+def test_a_duration_is_a_text():
+    with pytest.raises(RefusedTypeError, match="keep_within"):
+        Settings(keep_within=7)  # type: ignore[arg-type]
+
+
+def test_the_checkpoint_before_the_newest_is_always_kept():
+    with pytest.raises(RefusedValueError, match="way back"):
+        Settings(keep_last=1)
+    assert Settings(keep_last=2, keep_daily=0).keep_last == 2
+
+
+def test_an_unknown_keeping_of_the_journal_is_refused():
+    with pytest.raises(RefusedValueError, match="neither checkpoints nor forever"):
+        Settings(keep_journal="never")  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from penin.errors import StorageFullError
 from penin.storage.filesystem import FileSystem, read_file
 from penin.storage.journal import FileJournal, Fsync
 from penin.storage.reader import JournalReader
+from penin.storage.retention import Retention
 from penin.storage.snapshots import FileSnapshotStore, SnapshotBlocks, SnapshotStore
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Owner:
         encoded = msgspec.json.encode(snapshot)
         chunks = [encoded[at : at + 700] for at in range(0, len(encoded), 700)]
         self.snapshots.put(snapshot.seq, snapshot.epoch, AT, chunks)
-        self.snapshots.prune(2)
+        self.snapshots.prune(Retention(), now=AT, valid=[snapshot.seq])
         self.journal.trim(self.snapshots.oldest_kept_seq())
 
     def way_back(self) -> list[str]:

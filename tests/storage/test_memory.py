@@ -13,6 +13,7 @@ from penin.errors import JournalGapError, StorageError
 from penin.storage.commits import ZERO_HASH, ForkedFrom
 from penin.storage.journal import FileJournal, Journal
 from penin.storage.memory import MemoryJournal, MemorySnapshotStore
+from penin.storage.retention import Retention
 from penin.storage.snapshots import FileSnapshotStore, SnapshotStore
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.storage.owner import AT, JOURNAL, STORE, latest_content
@@ -188,13 +189,20 @@ def test_the_journal_may_be_trimmed_up_to_the_oldest_of_two_snapshots_at_least(s
     snapshots.put(5, 1, AT, [b"x"])
     assert snapshots.oldest_kept_seq() == 3
     snapshots.put(8, 1, AT, [b"x"])
-    snapshots.prune(2)
+    snapshots.prune(Retention(), now=AT, valid=[8])
     assert snapshots.oldest_kept_seq() == 5
 
 
 def test_an_earlier_snapshot_is_always_kept(snapshots):
-    with pytest.raises(ValueError, match="at least 2"):
-        snapshots.prune(1)
+    for seq in (3, 5, 8):
+        snapshots.put(seq, 1, AT, [b"x"])
+    snapshots.prune(Retention(keep_last=1), now=AT, valid=[8])
+    assert [checkpoint.seq for checkpoint in snapshots.checkpoints()] == [5, 8]
+
+
+def test_the_time_of_a_snapshot_is_told_to_the_second(snapshots):
+    snapshots.put(3, 1, AT, [b"x"])
+    assert [checkpoint.at for checkpoint in snapshots.checkpoints()] == [f"{AT[:19]}Z"]
 
 
 def test_the_original_is_kept_by_its_digest(snapshots):

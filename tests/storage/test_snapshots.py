@@ -8,7 +8,8 @@ import pytest
 
 from penin.errors import StorageError, StorageFullError
 from penin.storage.filesystem import READ_BYTES
-from penin.storage.snapshots import FileSnapshotStore
+from penin.storage.retention import Retention
+from penin.storage.snapshots import CheckpointFile, FileSnapshotStore
 from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem
 from tests.storage.owner import AT, STORE, content, latest_content
 
@@ -130,23 +131,34 @@ def test_whatever_the_crash_there_is_a_whole_snapshot_and_the_one_before():
             assert [name for name in disk.names(CHECKPOINTS) if "tmp" in name] == []
 
 
-def test_pruning_keeps_the_newest(fs, snapshots):
+def test_pruning_keeps_what_the_retention_says_and_is_durable(fs, snapshots):
     for seq in (3, 5, 8, 13):
         snapshots.put(seq, 1, AT, [b"%d" % seq])
-    snapshots.prune(3)
+    snapshots.prune(Retention(3), now=AT, valid=[13])
     assert [checkpoint.seq for checkpoint in snapshots.checkpoints()] == [5, 8, 13]
-    snapshots.prune(2)
+    snapshots.prune(Retention(), now=AT, valid=[13])
     assert snapshots.oldest_kept_seq() == 8
-    snapshots.prune(5)
+    snapshots.prune(Retention(5), now=AT, valid=[13])
     assert snapshots.oldest_kept_seq() == 8
+    for seed in range(5):
+        after = FileSnapshotStore(fs.after_crash(seed), STORE)
+        assert [checkpoint.seq for checkpoint in after.checkpoints()] == [8, 13]
 
 
-def test_pruning_that_fails_is_told(fs, snapshots):
+@pytest.mark.parametrize("operation", ["unlink", "sync_directory"])
+def test_pruning_that_fails_is_told(fs, snapshots, operation):
     for seq in (3, 5, 8):
         snapshots.put(seq, 1, AT, [b"x"])
-    fs.fail("unlink", errno.EIO)
+    fs.fail(operation, errno.EIO)
     with pytest.raises(StorageError):
-        snapshots.prune(2)
+        snapshots.prune(Retention(), now=AT, valid=[8])
+
+
+def test_a_file_whose_name_has_no_time_is_a_checkpoint_without_one(fs, snapshots):
+    snapshots.put(3, 1, AT, [b"three"])
+    path = CHECKPOINTS / f"{2:020d}-by-hand.json"
+    fs.link(STATE, path)
+    assert snapshots.checkpoints()[0] == CheckpointFile(2, path, None)
 
 
 def test_leftovers_of_earlier_runs_are_removed_and_nothing_else(fs, snapshots):
