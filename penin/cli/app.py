@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 import penin
 from penin.cli import help  # noqa: A004  # the texts of --help
+from penin.cli.checkpoints import checkpoints
 from penin.cli.convert import convert
 from penin.cli.ending import told
 from penin.cli.exits import ExitCode
@@ -36,11 +37,12 @@ app: Final = typer.Typer(
 app.command(help=help.RUN, context_settings=_HELP_OPTION)(run)
 app.command(help=help.SEND, context_settings=_HELP_OPTION)(send)
 app.command(help=help.STATUS, context_settings=_HELP_OPTION)(status)
+app.command(help=help.CHECKPOINTS, context_settings=_HELP_OPTION)(checkpoints)
 app.command(help=help.CONVERT, context_settings=_HELP_OPTION)(convert)
 app.command(name="import", help=help.IMPORT, context_settings=_HELP_OPTION)(import_)
 app.command(help=help.EXPORT, context_settings=_HELP_OPTION)(export)
 
-COMMANDS: Final = ("run", "send", "status", "convert", "import", "export")
+COMMANDS: Final = ("run", "send", "status", "checkpoints", "convert", "import", "export")
 _OWN_OPTIONS: Final = ("--help", "-h", "--version")
 
 

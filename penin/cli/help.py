@@ -79,6 +79,19 @@ another system than Linux, "held" is null.
   penin status --dir memory --json
 """
 
+CHECKPOINTS: Final = f"""\
+List the kept checkpoints of a store, oldest first; also while a worker runs.
+
+Each is the whole state at a seq; the time is that of the last commit in it. Which are kept is told
+by --keep-last, --keep-daily and --keep-within of penin run. With --verify each is read whole, and
+its digests and its content are checked; if one is damaged, the exit code is
+{int(ExitCode.CORRUPT)}.
+
+\b
+  penin checkpoints
+  penin checkpoints --verify --json --dir memory
+"""
+
 CONVERT: Final = """\
 Make a new store of a snapshot file or of another store, which is left as it is.
 

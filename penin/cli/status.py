@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 from penin.cli.exits import ExitCode
@@ -48,20 +46,16 @@ def _tagged(statistics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(found: StoreStatus) -> str:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    from penin.cli.tables import rendered, shown
 
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _rows(found):
-        # A Text, and no markup: names of histories come from outside.
-        table.add_row(name, Text("".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)))
-    text = io.StringIO()
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    Console(file=text, force_terminal=is_terminal, width=None if is_terminal else 120).print(table)
-    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+        table.add_row(name, shown(value))
+    return rendered(table)
 
 
 def _rows(found: StoreStatus) -> list[tuple[str, str]]:

@@ -95,6 +95,27 @@ def state_at(
     raise AssertionError  # the loop returns or raises
 
 
+def read_checkpoint(
+    fs: FileSystem, file: CheckpointFile, *, whole: bool = False
+) -> tuple[State, Envelope]:
+    """The state in a kept checkpoint, and what it says about itself.
+
+    With `whole`, tensors are checked to the last byte. Raises FileNotFoundError where it is not
+    there any more; CorruptionError, FormatError or another StorageError.
+    """
+    try:
+        blocks = FileBlocks(fs, file.path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise storage_error(file.path, error) from error
+    with blocks:
+        state, envelope = decode_state(blocks, file.path, file.path.suffix, whole=whole)
+    if state.seq != file.seq:
+        raise FormatError(file.path, f"its name says seq {file.seq}, its content {state.seq}")
+    return state, envelope
+
+
 def read_store(directory: Path, fs: FileSystem | None = None) -> tuple[State, Envelope]:
     """The state as it is on disk now, and what a snapshot of it would say; see `state_at`."""
     past = state_at(directory, fs=fs)
@@ -157,7 +178,11 @@ class _Kept:
     def at_seq(self, seq: int) -> Past:
         """The newest snapshot up to `seq` that can be read, and the journal after it."""
         passed_over: list[StorageError] = []
-        files = [file for file in self._snapshots.checkpoints() if file.seq <= seq]
+        files = [
+            file
+            for file in self._snapshots.checkpoints()
+            if file.seq == seq or (file.seq < seq and self._is_continued(file.seq))
+        ]
         for file in [*reversed(files), None]:
             try:
                 # The newest snapshot is one of the checkpoints, unless somebody took those away.
@@ -180,6 +205,8 @@ class _Kept:
     def at_time(self, at: str) -> Past:
         """The last commit before the first one that is later than `at`."""
         first_seq = seq = self._first_seq()
+        if not self._is_continued(first_seq):
+            raise self._not_kept("at", f"{at} cannot be told without a journal")
         with closing(self._journal.read(first_seq)) as commits:
             for commit in commits:
                 if commit.at > at:
@@ -240,13 +267,17 @@ class _Kept:
         header = self._journal.first_header()
         return header is not None and header.first == 1 and header.forked_from is None
 
+    def _is_continued(self, seq: int) -> bool:
+        """Whether the journal goes back to the transition after `seq`."""
+        files = self._journal.files()
+        return bool(files) and files[0].first <= seq + 1
+
     def _first_seq(self) -> int:
         """The seq of the oldest snapshot that the journal continues, or 0 for the empty state."""
         if self._begins_empty():
             return 0
-        files = self._journal.files()
-        seqs = [file.seq for file in self._snapshots.checkpoints()]
-        seqs = [seq for seq in seqs if files and seq + 1 >= files[0].first]
+        files = self._snapshots.checkpoints()
+        seqs = [file.seq for file in files if self._is_continued(file.seq)]
         if seqs:
             return seqs[0]
         latest = self._latest()
@@ -269,15 +300,9 @@ class _Kept:
 
     def _loaded(self, file: CheckpointFile) -> tuple[State, Envelope]:
         try:
-            blocks = FileBlocks(self._fs, file.path)
+            return read_checkpoint(self._fs, file, whole=self._whole)
         except FileNotFoundError as error:
             raise JournalGapError(file.path, 0, "it vanished while it was read") from error
-        except OSError as error:
-            raise storage_error(file.path, error) from error
-        state, envelope = self._decoded(blocks, file.path)
-        if state.seq != file.seq:
-            raise FormatError(file.path, f"a snapshot of seq {state.seq}, by its content")
-        return state, envelope
 
     def _decoded(self, snapshot: SnapshotBlocks, path: Path) -> tuple[State, Envelope]:
         with snapshot as blocks:
