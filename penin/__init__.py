@@ -15,6 +15,7 @@ from penin.runtime.open import load
 from penin.runtime.open import open_store as open  # penin.open, as gzip.open
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.protocol import AsyncOrchestrator
+from penin.runtime.restore import Restored, restore
 from penin.runtime.run import run
 from penin.settings import Settings
 
@@ -29,11 +30,13 @@ __all__ = [
     "NumericVectorArtifact",
     "OmegaMetaOrchestrator",
     "PeninError",
+    "Restored",
     "Settings",
     "StateEncoder",
     "load",
     "open",
     "open_sync",
+    "restore",
     "run",
     "state_decoder",
 ]

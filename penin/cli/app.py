@@ -17,6 +17,7 @@ from penin.cli.ending import told
 from penin.cli.exits import ExitCode
 from penin.cli.export import export
 from penin.cli.import_ import import_
+from penin.cli.restore import restore
 from penin.cli.run import run
 from penin.cli.send import send
 from penin.cli.status import status
@@ -38,11 +39,12 @@ app.command(help=help.RUN, context_settings=_HELP_OPTION)(run)
 app.command(help=help.SEND, context_settings=_HELP_OPTION)(send)
 app.command(help=help.STATUS, context_settings=_HELP_OPTION)(status)
 app.command(help=help.CHECKPOINTS, context_settings=_HELP_OPTION)(checkpoints)
+app.command(help=help.RESTORE, context_settings=_HELP_OPTION)(restore)
 app.command(help=help.CONVERT, context_settings=_HELP_OPTION)(convert)
 app.command(name="import", help=help.IMPORT, context_settings=_HELP_OPTION)(import_)
 app.command(help=help.EXPORT, context_settings=_HELP_OPTION)(export)
 
-COMMANDS: Final = ("run", "send", "status", "checkpoints", "convert", "import", "export")
+COMMANDS: Final = ("run", "send", "status", "checkpoints", "restore", "convert", "import", "export")
 _OWN_OPTIONS: Final = ("--help", "-h", "--version")
 
 

@@ -92,6 +92,21 @@ its digests and its content are checked; if one is damaged, the exit code is
   penin checkpoints --verify --json --dir memory
 """
 
+RESTORE: Final = """\
+Make a new store of a state that a store has gone through, which is left as it is.
+
+Every state from the oldest kept checkpoint on can be had, after any message: --seq N (inside a
+message it rounds down, and says so), --checkpoint N (see penin checkpoints), or --at TIME, for the
+last commit before the first one that is later than TIME. The new store has an id of its own, and
+names in "forked_from" where it comes from. DIR must not be there, or be empty. It can be done while
+a worker runs, and once more after an interruption. --dry-run says what it would do.
+
+\b
+  penin restore --seq 1200 --to before
+  penin restore --at 2026-01-31T12:00:00Z --to noon --dir memory
+  penin restore --checkpoint 1000 --to earlier --dry-run
+"""
+
 CONVERT: Final = """\
 Make a new store of a snapshot file or of another store, which is left as it is.
 

@@ -102,13 +102,16 @@ class FileSystem(Protocol):
         """Close the descriptor; with it goes a lock taken through it."""
 
     def rename(self, source: Path, target: Path) -> None:
-        """Give a file another name, atomically replacing what had that name."""
+        """Give another name, atomically replacing a file; a directory replaces an empty one."""
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file a second name, which must not exist yet."""
 
     def unlink(self, path: Path) -> None:
         """Remove a name."""
+
+    def remove_directory(self, path: Path) -> None:
+        """Remove an empty directory."""
 
     def names(self, directory: Path) -> list[str]:
         """Return the names in the directory, sorted. A symlink to a directory is refused."""
@@ -208,6 +211,9 @@ class OsFileSystem:
     def unlink(self, path: Path) -> None:
         os.unlink(path)
 
+    def remove_directory(self, path: Path) -> None:
+        os.rmdir(path)
+
     def names(self, directory: Path) -> list[str]:
         if os.name == "nt":
             return sorted(os.listdir(directory))
@@ -253,9 +259,8 @@ def _sync_fully(fd: int, full_sync: int) -> None:
 
 def storage_error(path: Path, error: OSError) -> StorageError:
     """Turn an error of the operating system into one of ours, "no room" told from the rest."""
-    reason = error.strerror or str(error)
     kind = StorageFullError if error.errno in FULL_ERRNOS else StorageError
-    return kind(path, reason)
+    return kind(path, error.strerror or str(error))
 
 
 def write_all(fs: FileSystem, fd: int, data: bytes | memoryview, offset: int) -> None:

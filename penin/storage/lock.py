@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL_S: Final = 0.05
 
+LOCK_NAME: Final = "lock"
+
 _Where = Literal["here", "elsewhere"]  # in this process, or in another
 
 # Who in this process holds a lock file, by the identity of the file. With the id of the process,
@@ -46,7 +48,7 @@ class StoreLock:
 
     def __init__(self, fs: FileSystem, directory: Path) -> None:
         self._fs = fs
-        self._path = directory / "lock"
+        self._path = directory / LOCK_NAME
         self._fd: int | None = None
 
     def acquire(

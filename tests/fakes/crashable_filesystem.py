@@ -292,10 +292,19 @@ class CrashableFileSystem:
         self._locks.pop(fd, None)
 
     def rename(self, source: Path, target: Path) -> None:
-        file = self._file(source)
+        node, replaced = self._found(source), self._found(target)
+        if node is None:
+            raise _error(errno.ENOENT, source)
+        if isinstance(node, _Directory) and replaced is not None:
+            if not isinstance(replaced, _Directory):
+                raise _error(errno.ENOTDIR, target)
+            if replaced.cache:
+                raise _error(errno.ENOTEMPTY, target)
+        elif isinstance(replaced, _Directory):
+            raise _error(errno.EISDIR, target)
         assert source.parent == target.parent, "only within a directory it is one change"
-        if self._begin("rename", target) and self._found(target) is not file:
-            self._directory(target.parent).change({source.name: None, target.name: file})
+        if self._begin("rename", target) and replaced is not node:
+            self._directory(target.parent).change({source.name: None, target.name: node})
         self._end()
 
     def link(self, source: Path, target: Path) -> None:
@@ -309,6 +318,13 @@ class CrashableFileSystem:
     def unlink(self, path: Path) -> None:
         self._file(path)
         if self._begin("unlink", path):
+            self._directory(path.parent).change({path.name: None})
+        self._end()
+
+    def remove_directory(self, path: Path) -> None:
+        if self._directory(path).cache:
+            raise _error(errno.ENOTEMPTY, path)
+        if self._begin("rmdir", path):
             self._directory(path.parent).change({path.name: None})
         self._end()
 

@@ -167,6 +167,9 @@ class GatedFileSystem:
     def link(self, source: Path, target: Path) -> None:
         self.inner.link(source, target)
 
+    def remove_directory(self, path: Path) -> None:
+        self.inner.remove_directory(path)
+
     def names(self, directory: Path) -> list[str]:
         return self.inner.names(directory)
 

@@ -51,6 +51,35 @@ def test_what_is_written_at_an_offset_is_read_at_that_offset(place):
     assert read_file(fs, root / "file") == b"he"
 
 
+def test_a_directory_takes_the_name_of_nothing_or_of_an_empty_one(place):
+    fs, root = place
+    for name in ("one", "empty", "full"):
+        fs.make_directory(root / name)
+    fs.close(fs.open_write(root / "one" / "file"))
+    fs.close(fs.open_write(root / "full" / "file"))
+    with pytest.raises(OSError, match="not empty"):
+        fs.rename(root / "one", root / "full")
+    fs.rename(root / "one", root / "empty")
+    fs.rename(root / "empty", root / "new")
+    assert fs.names(root / "new") == ["file"]
+    assert fs.names(root) == ["full", "new"]
+
+
+def test_only_an_empty_directory_is_removed(place):
+    fs, root = place
+    fs.make_directory(root / "one")
+    fs.close(fs.open_write(root / "one" / "file"))
+    with pytest.raises(OSError, match="not empty"):
+        fs.remove_directory(root / "one")
+    with pytest.raises(IsADirectoryError):
+        fs.unlink(root / "one")
+    with pytest.raises(NotADirectoryError):
+        fs.names(root / "one" / "file")
+    fs.unlink(root / "one" / "file")
+    fs.remove_directory(root / "one")
+    assert fs.names(root) == []
+
+
 def test_opening_exclusively_refuses_what_exists(place):
     fs, root = place
     fs.close(fs.open_write(root / "file", exclusive=True))
