@@ -10,6 +10,7 @@ from penin.core import NumericVectorArtifact, OmegaMetaOrchestrator, StateEncode
 from penin.core.nearest import Neighbour
 from penin.core.transitions import Ack
 from penin.errors import PeninError
+from penin.runtime.backup import BackedUp, backup
 from penin.runtime.blocking import BlockingOrchestrator, open_sync
 from penin.runtime.open import load
 from penin.runtime.open import open_store as open  # penin.open, as gzip.open
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Ack",
     "AsyncOrchestrator",
+    "BackedUp",
     "BlockingOrchestrator",
     "EmbeddedOrchestrator",
     "Neighbour",
@@ -33,6 +35,7 @@ __all__ = [
     "Restored",
     "Settings",
     "StateEncoder",
+    "backup",
     "load",
     "open",
     "open_sync",

@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 import penin
 from penin.cli import help  # noqa: A004  # the texts of --help
+from penin.cli.backup import backup
 from penin.cli.checkpoints import checkpoints
 from penin.cli.convert import convert
 from penin.cli.ending import told
@@ -40,11 +41,22 @@ app.command(help=help.SEND, context_settings=_HELP_OPTION)(send)
 app.command(help=help.STATUS, context_settings=_HELP_OPTION)(status)
 app.command(help=help.CHECKPOINTS, context_settings=_HELP_OPTION)(checkpoints)
 app.command(help=help.RESTORE, context_settings=_HELP_OPTION)(restore)
+app.command(help=help.BACKUP, context_settings=_HELP_OPTION)(backup)
 app.command(help=help.CONVERT, context_settings=_HELP_OPTION)(convert)
 app.command(name="import", help=help.IMPORT, context_settings=_HELP_OPTION)(import_)
 app.command(help=help.EXPORT, context_settings=_HELP_OPTION)(export)
 
-COMMANDS: Final = ("run", "send", "status", "checkpoints", "restore", "convert", "import", "export")
+COMMANDS: Final = (
+    "run",
+    "send",
+    "status",
+    "checkpoints",
+    "restore",
+    "backup",
+    "convert",
+    "import",
+    "export",
+)
 _OWN_OPTIONS: Final = ("--help", "-h", "--version")
 
 

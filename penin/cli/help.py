@@ -107,6 +107,19 @@ a worker runs, and once more after an interruption. --dry-run says what it would
   penin restore --checkpoint 1000 --to earlier --dry-run
 """
 
+BACKUP: Final = f"""\
+Copy a store, consistent and verified; also while a worker runs.
+
+The copy in DIR holds the kept checkpoints and the journal, with all that was acknowledged before,
+and opens by itself. It was read back whole. It keeps the id of the store: only one of the two may
+be written to from then on; "penin restore" makes a store with an id of its own. DIR must not be
+there, or be empty; interrupted, nothing is in it. If something in the store is damaged, the file is
+named and the exit code is {int(ExitCode.CORRUPT)}.
+
+\b
+  penin backup /backups/$(date +%F) --dir memory
+"""
+
 CONVERT: Final = """\
 Make a new store of a snapshot file or of another store, which is left as it is.
 

@@ -42,6 +42,7 @@ JSON_SUFFIX: Final = ".json"
 TENSORS_SUFFIX: Final = ".safetensors"
 SUFFIXES: Final = (JSON_SUFFIX, TENSORS_SUFFIX)
 
+CHECKPOINTS_DIRECTORY: Final = "checkpoints"
 _STATE_STEM = "state"
 _STAGING_SUFFIX = ".tmp"
 _CHECKPOINT_NAME = re.compile(r"([0-9]{20})-([^/]*)\.(?:json|safetensors)")
@@ -139,7 +140,7 @@ class FileSnapshotStore:
     def __init__(self, fs: FileSystem, directory: Path, suffix: str = JSON_SUFFIX) -> None:
         self._fs = fs
         self._directory = directory
-        self._checkpoints = directory / "checkpoints"
+        self._checkpoints = directory / CHECKPOINTS_DIRECTORY
         self._first_suffix = suffix
 
     @property
@@ -165,7 +166,7 @@ class FileSnapshotStore:
             self._fs.make_directory(self._checkpoints)
             size = write_synced(self._fs, temporary, chunks)
             with removed_on_failure(self._fs, temporary):
-                self._second_name(temporary, checkpoint)
+                give_second_name(self._fs, temporary, checkpoint)
                 self._fs.rename(temporary, path)
             self._fs.sync_directory(self._directory)
         except OSError as error:
@@ -215,7 +216,7 @@ class FileSnapshotStore:
             kept = self._directory / original_name(digest_of(blocks), self.suffix)
         try:
             if not self._fs.exists(kept):
-                self._second_name(self.path, kept)
+                give_second_name(self._fs, self.path, kept)
             else:
                 self._fs.sync_directory(self._directory)
         except OSError as error:
@@ -232,29 +233,33 @@ class FileSnapshotStore:
                 raise storage_error(directory, error) from error
             self._remove([directory / name for name in names if _is_leftover(name)])
 
-    def _second_name(self, source: Path, target: Path) -> None:
-        """Make `target` the same file as `source`, or a copy where links are refused; durably."""
-        staging = target.with_name(target.name + _STAGING_SUFFIX)
-        if self._fs.exists(staging):
-            self._fs.unlink(staging)
-        try:
-            self._fs.link(source, staging)
-        except OSError as error:
-            if error.errno not in LINK_REFUSED_ERRNOS:
-                raise
-            with FileBlocks(self._fs, source) as blocks:
-                write_synced(self._fs, staging, blocks)
-        # By way of another name, because a link does not replace a target that is there already.
-        with removed_on_failure(self._fs, staging):
-            self._fs.rename(staging, target)
-        self._fs.sync_directory(target.parent)
-
     def _remove(self, paths: list[Path]) -> None:
         for path in paths:
             try:
                 self._fs.unlink(path)
             except OSError as error:
                 raise storage_error(path, error) from error
+
+
+def give_second_name(fs: FileSystem, source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, or a copy where links are refused; durably.
+
+    What had that name is replaced. Raises `OSError`.
+    """
+    staging = target.with_name(target.name + _STAGING_SUFFIX)
+    if fs.exists(staging):
+        fs.unlink(staging)
+    try:
+        fs.link(source, staging)
+    except OSError as error:
+        if error.errno not in LINK_REFUSED_ERRNOS:
+            raise
+        with FileBlocks(fs, source) as blocks:
+            write_synced(fs, staging, blocks)
+    # By way of another name, because a link does not replace a target that is there already.
+    with removed_on_failure(fs, staging):
+        fs.rename(staging, target)
+    fs.sync_directory(target.parent)
 
 
 def checkpoint_name(seq: int, at: str, suffix: str = JSON_SUFFIX) -> str:

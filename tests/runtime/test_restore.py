@@ -33,7 +33,9 @@ def header(fs, seq):
 
 
 commits = st.lists(
-    st.lists(messages() | st.builds(transaction, st.floats()), min_size=1, max_size=3), min_size=1, max_size=6
+    st.lists(messages() | st.builds(transaction, st.floats()), min_size=1, max_size=3),
+    min_size=1,
+    max_size=6,
 )
 
 
@@ -52,16 +54,16 @@ def test_restoring_to_the_end_of_any_message_equals_replaying_that_prefix(histor
         assert writer.fs.exists(target / f"state.{form}")
 
 
-async def test_the_new_store_opens_goes_on_from_the_seq_and_says_whence_it_came():
+def test_the_new_store_opens_goes_on_from_the_seq_and_says_whence_it_came():
     writer = written()
     made = restore_at(STORE, TARGET, Place(seq=8), fs=writer.fs)
     assert (made.seq, made.at, made.inside_message) == (6, clock(3), True)
     assert made.forked_from == writer.store.journal.store != made.store
     origin = {"store": made.forked_from, "seq": 6, "hash": writer.hashes[6]}
     assert header(writer.fs, 6)["forked_from"] == origin
-    async with open_on(writer.fs, directory=TARGET) as orchestrator:
-        assert list(orchestrator.view.score_history) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-        assert (await orchestrator.add_score(0.5)).seq == 7
+    expected = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert list(state_at(TARGET, fs=writer.fs).state.score_history) == expected
+    asyncio.run(opens(writer.fs))
 
 
 def test_the_old_store_is_only_read():

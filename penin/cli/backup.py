@@ -1,0 +1,41 @@
+"""`penin backup`: a consistent, verified copy of a store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from penin.cli.exits import ExitCode
+from penin.cli.options import DIR_DEFAULT, ExistingDirectory, option, store_directory
+from penin.cli.terminal import counted, print_out, say
+from penin.errors import UsageError
+
+DirArgument = Annotated[
+    str, typer.Argument(metavar="DIR", help="The directory of the copy; not there, or empty.")
+]
+
+
+def backup(
+    target: DirArgument,
+    *,
+    json: Annotated[bool, option("json", "One JSON object, for programs.")] = False,
+    dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+) -> int:
+    """The command; `penin.cli.help` tells what it promises."""
+    import msgspec
+
+    from penin.runtime.backup import backup_at
+
+    directory, copy = store_directory(dir), store_directory(target)
+    try:
+        made = backup_at(directory, copy)
+    except FileNotFoundError as error:
+        raise UsageError(f"--dir {dir}: there is no store") from error
+    if json:
+        print_out(msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n")
+    else:
+        of = "" if made.at is None else f" of {made.at}"
+        holds = f"{counted(made.checkpoints, 'checkpoint')}, {counted(made.size_bytes, 'byte')}"
+        say(f"copied and verified up to seq {made.seq}{of} in {copy} ({holds})")
+    return ExitCode.SUCCESS

@@ -1,0 +1,214 @@
+"""`penin.backup`: a consistent, verified copy of a store, also while a worker writes to it.
+
+Copied are the kept checkpoints and the journal; both only ever grow at the end or go as whole
+files. So a copy is consistent if all files that were listed could be copied: the journal is listed
+first and copied last, and goes on at least as far as the newest checkpoint. Where a file went
+meanwhile, what is missing is copied anew, and what is superfluous goes, until it is one moment. An
+incomplete last line is cut off. Then the copy is read back whole: nothing is trusted that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from penin.errors import CorruptionError, StorageError
+from penin.runtime.past import Past, read_checkpoint, state_at
+from penin.runtime.restore import check_outside
+from penin.runtime.store import JOURNAL_DIRECTORY, resolved
+from penin.storage.filesystem import (
+    FileBlocks,
+    FileSystem,
+    OsFileSystem,
+    storage_error,
+    write_synced,
+)
+from penin.storage.reader import JournalEnd, JournalReader
+from penin.storage.snapshots import CHECKPOINTS_DIRECTORY, FileSnapshotStore, give_second_name
+from penin.storage.staging import check_new, staged
+
+TRIES_MAX: Final = 10
+"""How often what a checkpoint took away, or a writer changed, is copied again."""
+
+
+class BackedUp(msgspec.Struct, frozen=True):
+    """What a backup holds: the state up to `seq`, whose last commit is of the time `at`.
+
+    `store` is the id that it shares with the original (None: a file of the original format).
+    """
+
+    store: str | None
+    seq: int
+    at: str | None
+    checkpoints: int
+    size_bytes: int
+
+
+def backup(dir: str | os.PathLike[str], to: str | os.PathLike[str]) -> BackedUp:
+    """Copy the store in `dir` to `to`, which must not be there, or be an empty directory.
+
+    The copy holds the kept checkpoints and the journal as they were at one moment, all that was
+    acknowledged before the call among it, and opens by itself. It keeps the id of the store: only
+    one of the two may be written to from then on. It was read back whole, and is durable. The
+    store is only read, without its lock, also while a worker writes to it. Interrupted, it leaves
+    nothing in `to` and can be called again. Reads files: not for an event loop's thread.
+
+    Raises FileNotFoundError where there is no store; CorruptionError or FormatError, naming the
+    file, where something in it is damaged; LockedError where another process makes a backup to
+    `to`, and StorageError. Then nothing is in `to`.
+    """
+    return backup_at(Path(os.path.realpath(dir)), Path(resolved(to)))
+
+
+def backup_at(directory: Path, target: Path, fs: FileSystem | None = None) -> BackedUp:
+    """The same with absolute paths; tests give a file system that crashes."""
+    files = OsFileSystem() if fs is None else fs
+    check_outside(directory, target)
+    check_new(files, target)
+    has_snapshot = files.exists(FileSnapshotStore(files, directory).path)
+    if not has_snapshot and JournalReader(files, directory / JOURNAL_DIRECTORY).is_empty():
+        raise FileNotFoundError(2, "no store here", str(directory))
+    with staged(files, target) as partial:
+        return _Copy(files, directory, partial).make()
+
+
+class _Listing(msgspec.Struct, frozen=True):
+    """The files of a store at one look, by their paths in it, in the order to copy them in."""
+
+    journal: tuple[Path, ...]
+    checkpoints: tuple[Path, ...]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return self.checkpoints + self.journal
+
+
+class _Copy:
+    """The copy that is being made of one store in another directory."""
+
+    def __init__(self, fs: FileSystem, source: Path, target: Path) -> None:
+        self._fs = fs
+        self._source = source
+        self._target = target
+        self._snapshots = FileSnapshotStore(fs, target)
+        self._journal = JournalReader(fs, target / JOURNAL_DIRECTORY)
+        self._sizes: dict[Path, int] = {}  # of what need not be copied again
+
+    def make(self) -> BackedUp:
+        """Copy and verify until it is one moment of the store."""
+        for attempt in range(TRIES_MAX):
+            listing = self._listing()
+            try:
+                self._copy(listing)
+                past = self._verified()
+            except (CorruptionError, FileNotFoundError) as error:
+                # A look at a file that is written to may mix two moments of it.
+                newest = self._target / listing.journal[-1] if listing.journal else None
+                is_disturbed = self._listing() != listing
+                is_newest = isinstance(error, CorruptionError) and error.path == newest
+                if not (is_disturbed or is_newest) or attempt == TRIES_MAX - 1:
+                    raise self._of_source(error) from error
+            except StorageError as error:
+                raise self._of_source(error) from error
+            except OSError as error:
+                raise storage_error(Path(error.filename or self._target), error) from error
+            else:
+                kept = self._snapshots.checkpoints()
+                size = sum(self._size(file.path) for file in kept) + self._journal.size_bytes()
+                said = past.envelope
+                return BackedUp(said.store, past.state.seq, said.at, len(kept), size)
+        raise AssertionError  # the loop returns or raises
+
+    # -- copying ----------------------------------------------------------------------------------
+
+    def _listing(self) -> _Listing:
+        journal = JournalReader(self._fs, self._source / JOURNAL_DIRECTORY).files()
+        checkpoints = FileSnapshotStore(self._fs, self._source).checkpoints()
+        return _Listing(
+            tuple(file.path.relative_to(self._source) for file in journal),
+            tuple(file.path.relative_to(self._source) for file in checkpoints),
+        )
+
+    def _copy(self, listing: _Listing) -> None:
+        for directory in (JOURNAL_DIRECTORY, CHECKPOINTS_DIRECTORY):
+            self._fs.make_directory(self._target / directory)
+        for superfluous in self._sizes.keys() - set(listing.paths):
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.unlink(self._target / superfluous)
+            del self._sizes[superfluous]
+        for path in listing.paths:
+            with FileBlocks(self._fs, self._source / path) as blocks:
+                if self._sizes.get(path) != blocks.size_bytes:
+                    self._sizes[path] = write_synced(self._fs, self._target / path, blocks)
+        if listing.journal:
+            self._sizes[listing.journal[-1]] = -1  # it may change, and is copied again each time
+
+    # -- verifying --------------------------------------------------------------------------------
+
+    def _verified(self) -> Past:
+        """Read the copy whole, complete it with its newest snapshot, and replay it to the end."""
+        header = self._journal.first_header()
+        if self._journal.files():
+            self._journal.read_to_end(self._journal.files()[0].first - 1)
+            assert self._journal.end is not None
+            self._cut(self._journal.end)
+        newest = None
+        for file in self._snapshots.checkpoints():
+            _, envelope = read_checkpoint(self._fs, file, whole=True)
+            if header is not None and envelope.store != header.store:
+                self._fs.unlink(file.path)  # what an interrupted conversion left: of no store
+                continue
+            with contextlib.closing(self._journal.read(file.seq, envelope.journal_hash)) as after:
+                next(after, None)  # raises where the journal does not continue it
+            newest = file.path
+        self._put_snapshot(newest)
+        return state_at(self._target, whole=True, fs=self._fs)
+
+    def _cut(self, end: JournalEnd) -> None:
+        """Take off what is not part of the chain: half a line, a file without a line of its own."""
+        newest = end.files[-1].path
+        if end.leftover is not None:
+            self._fs.unlink(end.leftover.path)
+        if end.header_broken and len(end.files) > 1:
+            self._fs.unlink(newest)
+        elif end.tail is not None:
+            fd = self._fs.open_write(newest)
+            try:
+                self._fs.truncate(fd, end.tail.offset)
+                self._fs.sync_file(fd)
+            finally:
+                self._fs.close(fd)
+
+    def _put_snapshot(self, newest: Path | None) -> None:
+        """Let the newest checkpoint be the snapshot; without one, that of the store, if it has."""
+        path = self._target / FileSnapshotStore(self._fs, self._source).path.name
+        if self._fs.exists(path):
+            self._fs.unlink(path)
+        if newest is not None:
+            give_second_name(self._fs, newest, path)
+        else:
+            with (
+                contextlib.suppress(FileNotFoundError),
+                FileBlocks(self._fs, self._source / path.name) as blocks,
+            ):
+                write_synced(self._fs, path, blocks)
+
+    def _size(self, path: Path) -> int:
+        with FileBlocks(self._fs, path) as blocks:
+            return blocks.size_bytes
+
+    def _of_source(self, error: StorageError | FileNotFoundError) -> Exception:
+        """The same error with the path of the file in the store, for it was copied as it is."""
+        if isinstance(error, FileNotFoundError):
+            return StorageError(error.filename or self._source, "it went while it was copied")
+        if not error.path.is_relative_to(self._target):
+            return error
+        path = self._source / error.path.relative_to(self._target)
+        if isinstance(error, CorruptionError):
+            reason = error.reason.removeprefix(f"damaged at byte {error.position}: ")
+            return CorruptionError(path, error.position, reason)
+        return type(error)(path, error.reason)
