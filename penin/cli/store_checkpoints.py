@@ -10,7 +10,7 @@ from penin.errors import StorageError, UsageError
 from penin.runtime.past import read_checkpoint
 from penin.runtime.recovery import check_store
 from penin.runtime.store import JOURNAL_DIRECTORY
-from penin.storage.filesystem import FileBlocks, OsFileSystem
+from penin.storage.filesystem import FileBlocks, OsFileSystem, storage_error
 from penin.storage.reader import JournalReader
 from penin.storage.snapshots import CheckpointFile, FileSnapshotStore
 
@@ -19,7 +19,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """A kept checkpoint, as `penin checkpoints --json` writes it.
 
     `at` is the time of the last commit in it, to the second. `verified` is None where it was not
-    checked, and `reason` says why it is damaged where it is.
+    checked, and False with the `reason` where it is damaged or cannot be opened.
     """
 
     seq: int
@@ -35,7 +35,7 @@ def read_checkpoints(directory: Path, *, verify: bool) -> list[Checkpoint]:
 
     One that the writer deletes meanwhile is left out. With `verify`, each is read whole, and its
     digests, its name and its store are checked. Raises UsageError where there is no store, and
-    StorageError where a file cannot be read.
+    StorageError where the directories cannot be read.
     """
     fs = OsFileSystem()
     journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
@@ -57,10 +57,15 @@ def read_checkpoints(directory: Path, *, verify: bool) -> list[Checkpoint]:
 def _checkpoint(
     fs: OsFileSystem, file: CheckpointFile, store: str | None, *, verify: bool
 ) -> Checkpoint:
-    with FileBlocks(fs, file.path) as blocks:
-        size = blocks.size_bytes
-    verified, reason = None, None
-    if verify:
+    size, verified, reason = 0, None, None
+    try:
+        with FileBlocks(fs, file.path) as blocks:
+            size = blocks.size_bytes
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a symbolic link, or a disk that does not read it
+        verified, reason = False, str(storage_error(file.path, error))
+    if verify and reason is None:
         try:
             _, envelope = read_checkpoint(fs, file, whole=True)
             if store is not None:

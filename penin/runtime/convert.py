@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from penin.core.formats import decode_state
+from penin.core.snapshots import Envelope
+from penin.core.state import State
 from penin.errors import StorageError
 from penin.runtime.clock import now_text
 from penin.runtime.past import read_store
@@ -15,7 +17,7 @@ from penin.runtime.recovery import begin_store
 from penin.runtime.store import Store, resolved, store_at
 from penin.settings import Format, Settings
 from penin.storage.filesystem import FileBlocks, OsFileSystem
-from penin.storage.snapshots import digest_of
+from penin.storage.snapshots import FileSnapshotStore, digest_of
 
 
 class Converted(msgspec.Struct, frozen=True):
@@ -45,15 +47,7 @@ def convert(
     Raises FileNotFoundError, CorruptionError, FormatError; LockedError, or StorageError where
     `directory` holds a store already.
     """
-    digest = None
-    if source.is_dir():
-        state, envelope = read_store(source.resolve())
-    else:
-        with FileBlocks(OsFileSystem(), source.resolve()) as blocks:
-            state, envelope = decode_state(
-                blocks, source, source.suffix, accept_edited=accept_edited
-            )
-            digest = digest_of(blocks)
+    state, envelope, digest = _read(source, accept_edited=accept_edited)
     store = store_at(resolved(directory), Settings(format=format or "json"))
     store.prepare(0.0, time.sleep)
     try:
@@ -64,6 +58,20 @@ def convert(
     finally:
         store.release()
     return Converted(store_id, state.seq, len(state.knowledge_base))
+
+
+def _read(source: Path, *, accept_edited: bool) -> tuple[State, Envelope, str | None]:
+    """The state of a store, or of a file; with the digest of a file."""
+    if source.is_dir():
+        directory = source.resolve()
+        state, envelope = read_store(directory)
+        if envelope.store is not None:
+            return state, envelope, None
+        # No store yet: what a file there holds that was saved outside one.
+        source = FileSnapshotStore(OsFileSystem(), directory).path
+    with FileBlocks(OsFileSystem(), source.resolve()) as blocks:
+        state, envelope = decode_state(blocks, source, source.suffix, accept_edited=accept_edited)
+        return state, envelope, digest_of(blocks)
 
 
 def _holds_store(store: Store) -> bool:

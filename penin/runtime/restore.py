@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from penin.errors import RefusedValueError, StorageError
+from penin.errors import FormatError, RefusedValueError, StorageError
 from penin.runtime.clock import now_text
 from penin.runtime.past import Past, state_at
 from penin.runtime.recovery import begin_store
@@ -89,6 +89,12 @@ def restore_at(
     check_outside(directory, target)
     check_new(files, target)
     past = state_at(directory, **named, whole=True, fs=files)
+    if past.envelope.journal_hash is None:
+        raise FormatError(
+            directory,
+            "no store yet, but a state that was saved outside one; penin convert, or opening it, "
+            "makes a store of it",
+        )
     if dry_run:
         return _restored(past, None)
     suffix = FileSnapshotStore(files, directory).suffix

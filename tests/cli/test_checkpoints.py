@@ -75,3 +75,12 @@ def test_where_there_is_no_store_it_is_a_mistake_and_nothing_is_made(place):
     assert process.code == ExitCode.USAGE
     assert "nowhere" in "\n".join(process.err)
     assert not (place / "nowhere").exists()
+
+
+def test_what_cannot_be_opened_does_not_hide_the_others(place, store):
+    path = store / "checkpoints" / f"{1:020d}-20260131T120000Z.json"
+    path.symlink_to(place / "workers.py")
+    code, found = listed(place)
+    assert code == ExitCode.CORRUPT
+    assert [checkpoint["verified"] for checkpoint in found] == [False, None, None, None]
+    assert str(path) in found[0]["reason"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_the_new_store_names_what_it_came_from(saved: Path, tmp_path: Path) -> N
         "seq": 1,
         "hash": first["journal_hash"],
     }
+
+
+def test_a_directory_with_a_saved_state_names_its_digest(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    saved.rename(tmp_path / "first" / "state.json")
+    convert(tmp_path / "first", tmp_path / "second")
+
+    journal = tmp_path / "second" / "journal" / "00000000000000000003.jsonl"
+    header = json.loads(journal.read_text().splitlines()[0])
+    digest = hashlib.sha256((tmp_path / "first" / "state.json").read_bytes()).hexdigest()
+    assert header["forked_from"] == {"store": None, "seq": 2, "hash": digest}
 
 
 def test_an_edited_file_is_refused(saved: Path, tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import penin
-from penin.errors import CorruptionError, NotKeptError, RefusedValueError, StorageError
+from penin.errors import (
+    CorruptionError,
+    FormatError,
+    NotKeptError,
+    RefusedValueError,
+    StorageError,
+)
 from penin.runtime.past import state_at
 from penin.runtime.restore import Place, restore_at
 from tests.core.strategies import exactly_equal, messages
@@ -170,6 +176,18 @@ def test_without_room_nothing_is_left(operation):
         restore_at(STORE, TARGET, Place(seq=6), fs=fs)
     assert [name for name in fs.names(STORE.parent) if "restored" in name] == []
     restore_at(STORE, TARGET, Place(seq=6), fs=fs)
+
+
+def test_of_a_state_that_was_saved_outside_a_store_no_past_is_known(tmp_path):
+    (tmp_path / "saved").mkdir()
+    orchestrator = penin.OmegaMetaOrchestrator()
+    orchestrator.add_score(0.5)
+    orchestrator.save_state(tmp_path / "saved" / "state.json")
+    with pytest.raises(FormatError, match="penin convert"):
+        penin.restore(tmp_path / "saved", tmp_path / "new", seq=1)
+    with pytest.raises(NotKeptError, match="kept is seq 1 to 1"):
+        penin.restore(tmp_path / "saved", tmp_path / "new", at="2999-01-01")
+    assert not (tmp_path / "new").exists()
 
 
 def test_from_python(tmp_path):
