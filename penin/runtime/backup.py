@@ -1,8 +1,9 @@
 """`penin.backup`: a consistent, verified copy of a store, also while a worker writes to it.
 
-Copied are the kept checkpoints and the journal; both only ever grow at the end or go as whole
-files. So a copy is consistent if all files that were listed could be copied: the journal is listed
-first and copied last, and goes on at least as far as the newest checkpoint. Where a file went
+Copied are the kept checkpoints, the journal and the sealed files; all of them only ever grow at the
+end or go as whole files. So a copy is consistent if all files that were listed could be copied: the
+journal is listed first and copied after the checkpoints, and goes on at least as far as the newest
+of them; the sealed files that it names were there before it names them. Where a file went
 meanwhile, what is missing is copied anew, and what is superfluous goes, until it is one moment. An
 incomplete last line is cut off. Then the copy is read back whole: nothing is trusted that was not.
 """
@@ -18,6 +19,7 @@ import msgspec
 
 from penin.errors import CorruptionError, StorageError
 from penin.runtime.past import Past, read_checkpoint, state_at
+from penin.runtime.recovery import bodies_of
 from penin.runtime.restore import check_outside
 from penin.runtime.store import JOURNAL_DIRECTORY, resolved
 from penin.storage.filesystem import (
@@ -28,6 +30,7 @@ from penin.storage.filesystem import (
     write_synced,
 )
 from penin.storage.reader import JournalEnd, JournalReader
+from penin.storage.sealed import SEALED_DIRECTORY, SealedFiles
 from penin.storage.snapshots import CHECKPOINTS_DIRECTORY, FileSnapshotStore, give_second_name
 from penin.storage.staging import check_new, staged
 
@@ -96,6 +99,7 @@ class _Copy:
         self._target = target
         self._snapshots = FileSnapshotStore(fs, target)
         self._journal = JournalReader(fs, target / JOURNAL_DIRECTORY)
+        self._sealed = SealedFiles(fs, source)
         self._sizes: dict[Path, int] = {}  # of what need not be copied again
 
     def make(self) -> BackedUp:
@@ -118,7 +122,11 @@ class _Copy:
                 raise storage_error(Path(error.filename or self._target), error) from error
             else:
                 kept = self._snapshots.checkpoints()
-                size = sum(self._size(file.path) for file in kept) + self._journal.size_bytes()
+                files = [file.path for file in kept]
+                files += [
+                    self._target / path for path in self._sizes if path.parts[0] == SEALED_DIRECTORY
+                ]
+                size = sum(map(self._size, files)) + self._journal.size_bytes()
                 said = past.envelope
                 return BackedUp(said.store, past.state.seq, said.at, len(kept), size)
         raise AssertionError  # the loop returns or raises
@@ -136,16 +144,24 @@ class _Copy:
     def _copy(self, listing: _Listing) -> None:
         for directory in (JOURNAL_DIRECTORY, CHECKPOINTS_DIRECTORY):
             self._fs.make_directory(self._target / directory)
-        for superfluous in self._sizes.keys() - set(listing.paths):
+        for path in listing.paths:
+            self._copy_file(path)
+        if listing.journal:
+            self._sizes[listing.journal[-1]] = -1  # it may change, and is copied again each time
+        # Last: what was copied of the journal names none that is made later.
+        sealed = [Path(SEALED_DIRECTORY) / name for name in self._sealed.names()]
+        for path in sealed:
+            self._copy_file(path)
+        for superfluous in self._sizes.keys() - {*listing.paths, *sealed}:
             with contextlib.suppress(FileNotFoundError):
                 self._fs.unlink(self._target / superfluous)
             del self._sizes[superfluous]
-        for path in listing.paths:
-            with FileBlocks(self._fs, self._source / path) as blocks:
-                if self._sizes.get(path) != blocks.size_bytes:
-                    self._sizes[path] = write_synced(self._fs, self._target / path, blocks)
-        if listing.journal:
-            self._sizes[listing.journal[-1]] = -1  # it may change, and is copied again each time
+
+    def _copy_file(self, path: Path) -> None:
+        with FileBlocks(self._fs, self._source / path) as blocks:
+            if self._sizes.get(path) != blocks.size_bytes:
+                self._fs.make_directory(self._target / path.parent)
+                self._sizes[path] = write_synced(self._fs, self._target / path, blocks)
 
     # -- verifying --------------------------------------------------------------------------------
 
@@ -153,7 +169,9 @@ class _Copy:
         """Read the copy whole, complete it with its newest snapshot, and replay it to the end."""
         header = self._journal.first_header()
         if self._journal.files():
-            self._journal.read_to_end(self._journal.files()[0].first - 1)
+            sealed = SealedFiles(self._fs, self._target)
+            for commit in self._journal.read(self._journal.files()[0].first - 1):
+                bodies_of(commit, self._target, sealed)
             assert self._journal.end is not None
             self._cut(self._journal.end)
         newest = None

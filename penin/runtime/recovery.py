@@ -15,7 +15,7 @@ from penin.core import door
 from penin.core.formats import decode_state, encode_state
 from penin.core.snapshots import Envelope
 from penin.core.state import State
-from penin.core.transitions import decode_messages, transition_count
+from penin.core.transitions import AnyBody, decode_messages, transition_count
 from penin.errors import (
     CorruptionError,
     FormatError,
@@ -187,10 +187,20 @@ def apply_commit(
 ) -> None:
     """Apply the messages of one commit that was read from the store `place`.
 
-    `sealed` are the sealed files that it may name. With `upto_seq`, none is applied that ends
-    beyond it. Raises CorruptionError where a sealed file is damaged, SealedFileMissingError where
-    one is not there, and CorruptionError where the commit does not hold messages of ours or they
-    do not fill its seqs: its hash is right, so it was written so.
+    With `upto_seq`, none that ends beyond it. Raises what `bodies_of` raises.
+    """
+    for body in bodies_of(commit, place, sealed):
+        if upto_seq is not None and state.seq + transition_count(body) > upto_seq:
+            return
+        state.apply(body, state.seq + 1)
+
+
+def bodies_of(commit: Commit, place: Path, sealed: SealedFiles | None) -> list[AnyBody]:
+    """The messages of a commit, ready to apply; `sealed` are the files that it may name.
+
+    Raises CorruptionError where a sealed file is damaged, SealedFileMissingError where one is not
+    there, and CorruptionError where the commit does not hold messages of ours or they do not fill
+    its seqs: its hash is right, so it was written so.
     """
     try:
         bodies = decode_messages(commit.messages, None if sealed is None else sealed.get)
@@ -202,10 +212,7 @@ def apply_commit(
     if sum(map(transition_count, bodies)) != commit.seq - commit.first + 1:
         reason = f"the commit of seq {commit.first} to {commit.seq} holds another number of them"
         raise CorruptionError(place / JOURNAL_DIRECTORY, 0, reason)
-    for body in bodies:
-        if upto_seq is not None and state.seq + transition_count(body) > upto_seq:
-            return
-        state.apply(body, state.seq + 1)
+    return bodies
 
 
 def _convert(store: Store, recovered: Recovered, envelope: Envelope, digest: str) -> None:

@@ -163,6 +163,13 @@ class SealedFiles:
             raise storage_error(self._directory, error) from error
         self._numbers = itertools.count(number)
 
+    def names(self) -> list[str]:
+        """The files that are there, oldest first. Raises StorageError."""
+        try:
+            return [name for name in self._names() if _NAME.fullmatch(name)]
+        except OSError as error:
+            raise storage_error(self._directory, error) from error
+
     def _names(self) -> list[str]:
         try:
             return self._fs.names(self._directory)

@@ -26,7 +26,7 @@ TARGET = STORE.parent / "copy"
 def files_in(fs, directory):
     return {
         str(path.relative_to(directory)): fs.content(path)
-        for part in ("journal", "checkpoints")
+        for part in ("journal", "checkpoints", "sealed")
         if fs.exists(directory / part)
         for path in (directory / part / name for name in fs.names(directory / part))
     }

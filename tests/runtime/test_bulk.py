@@ -18,7 +18,9 @@ from penin.errors import (
     SealedFileMissingError,
     StorageFullError,
 )
+from penin.runtime.backup import backup_at
 from penin.runtime.open import Opening
+from penin.runtime.past import state_at
 from penin.settings import Settings
 from penin.storage.commits import Commit, parse_line
 from penin.storage.sealed import SEALED_DIRECTORY
@@ -258,6 +260,29 @@ async def test_a_sealed_matrix_cannot_be_sent_by_a_name_that_somebody_knows() ->
         stolen["matrix"] |= {"sealed": place}  # type: ignore[operator]
         with pytest.raises(ValueError, match="matrix"):
             await orchestrator.send(stolen)
+
+
+@pytest.mark.parametrize("format_", ["json", "safetensors"])
+async def test_the_past_and_copies_of_the_store_have_what_is_in_files(format_) -> None:
+    fs = CrashableFileSystem()
+    async with open_on(fs, format=format_) as orchestrator:
+        await orchestrator.extend_knowledge(**rows())
+        await orchestrator.checkpoint()
+        await orchestrator.extend_knowledge(**rows(number=1))
+        await orchestrator.add_score(0.5)
+        for seq, count in ((7, ROWS), (9, ROWS + 6), (15, 2 * ROWS)):
+            assert len(state_at(STORE, seq=seq, fs=fs).state.knowledge_base) == count
+        copy = STORE.parent / "copy"
+        made = backup_at(STORE, copy, fs)
+        assert found(state_on(fs, copy)) == {**expected(), **expected(number=1)}
+        names = fs.names(copy / SEALED_DIRECTORY)
+        assert names == sealed_names(fs)
+        assert made.size_bytes > sum(len(fs.content(SEALED / name)) for name in names)
+    name = sealed_names(fs)[0]
+    fs.replace_content(SEALED / name, b"damaged")
+    with pytest.raises(CorruptionError) as raised:
+        backup_at(STORE, STORE.parent / "another", fs)
+    assert raised.value.path == SEALED / name
 
 
 # -- crashes ----------------------------------------------------------------------------------
