@@ -54,12 +54,14 @@ class Indexer:
         self._log = log
         self._knowledge_base = actor.state.knowledge_base
         self._files = store.index_files()
+        self._opened_seq = actor.state.seq
         self._indexes: dict[IndexKind, _Kept] = {}
         self._looked_for: set[IndexKind] = set()
         self._delays: dict[IndexKind, tuple[float, float]] = {}
         self._due: asyncio.Queue[IndexKind | None] = asyncio.Queue()
         self._waiting: set[IndexKind] = set()
         self._build: IndexBuild | None = None
+        self._has_usearch = False
         self._is_closed = False
 
     # -- asking -------------------------------------------------------------------------------
@@ -69,7 +71,9 @@ class Indexer:
 
         Raises as that does, and UsageError where usearch is missing.
         """
-        await _in_thread(require_usearch)
+        if not self._has_usearch:
+            await _in_thread(require_usearch)  # it imports it
+            self._has_usearch = True
         kind = IndexKind(query.metric, len(query.vector))
         kept = self._indexes.get(kind)
         count = CANDIDATES_PER_RESULT * query.k
@@ -143,8 +147,8 @@ class Indexer:
 
     async def _clean(self, files: IndexFiles) -> None:
         try:
-            store, seq = self._store.journal.store, self._actor.state.seq
-            for complaint in await _in_thread(files.clean, store, seq):
+            store = self._store.journal.store
+            for complaint in await _in_thread(files.clean, store, self._opened_seq):
                 self._log_dropped(complaint)
         except OSError as error:
             self._log.warning("index.failed", cause=str(error))
@@ -195,9 +199,9 @@ class Indexer:
         self._log.info("index.built", **_about(kind, index), seconds=seconds)
 
     async def _load(self, files: IndexFiles, kind: IndexKind) -> VectorIndex | None:
-        path, store, seq = files.path(kind), self._store.journal.store, self._actor.state.seq
+        path, store = files.path(kind), self._store.journal.store
         try:
-            return await _in_thread(files.load, path, store, seq)
+            return await _in_thread(files.load, path, store, self._opened_seq)
         except StorageError as error:
             self._log_dropped(error)
             await _in_thread(files.remove, path)
