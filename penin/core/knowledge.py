@@ -19,9 +19,8 @@ import msgspec
 import numpy as np
 
 from penin.core.artifacts import NumericVectorArtifact
-from penin.core.blocks import Block
 from penin.core.reclaim import ReclaimPlan, neighbours
-from penin.core.segments import ROW_BITS, Column, Kind, MemorySegment, Segment
+from penin.core.segments import ROW_BITS, Block, Column, Kind, MemorySegment, Segment
 
 _SHARDS: Final = 257
 """The index is this many dictionaries, because one with a million keys holds the loop for tens of

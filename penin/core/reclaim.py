@@ -12,8 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from penin.core.blocks import Block
-from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX, MemorySegment, Segment
+from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX, Block, MemorySegment, Segment
 
 
 class ReclaimPlan:

@@ -46,9 +46,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penin.core import values
-from penin.core.blocks import Block
 from penin.core.mapped import BLOCK_BYTES, DIGEST_BYTES
-from penin.core.segments import Kind
+from penin.core.segments import Block, Kind
 from penin.core.snapshots import Envelope
 from penin.core.state import SCORE_HISTORY, StateView
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penin.core import segments
-from penin.core.blocks import Block
 from penin.core.segments import (
     ROWS_MAX,
     SEGMENT_BYTES_MAX,
     SEGMENT_BYTES_MIN,
+    Block,
     Column,
     MemorySegment,
 )
