@@ -189,10 +189,9 @@ class Supervisor:
         if recovered is None:
             return
         self._build(recovered)
-        group.start_soon(self._guarded, self._run_actor)
-        group.start_soon(self._guarded, self._run_checkpointer)
-        for caretaker in self._caretakers:
-            group.start_soon(self._guarded, caretaker.run)
+        caretakers = [caretaker.run for caretaker in self._caretakers]
+        for task in (self._run_actor, self._run_checkpointer, *caretakers):
+            group.start_soon(self._guarded, task)
         self.mailbox.open()
         self._enter("running")
         self.started.set()
