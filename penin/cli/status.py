@@ -84,6 +84,10 @@ def _rows(found: StoreStatus) -> list[tuple[str, str]]:
     if journal.incomplete_bytes:
         files += f", {journal.incomplete_bytes:,} of them an incomplete commit at the end"
     rows.append(("journal", files))
+    for index in found.indexes:
+        text = f"seq {index.seq:,}, {counted(index.vectors, 'vector')} of {index.dimension}"
+        size = counted(index.size_bytes, "byte")
+        rows.append(("index", f"{index.metric}: {text}, {size}"))
     if found.rejected_bytes:
         rows.append(("rejected.jsonl", counted(found.rejected_bytes, "byte")))
     formats = journal.format if checkpoint is None else f"{checkpoint.format}, {journal.format}"

@@ -15,6 +15,7 @@ from penin.core.state import State
 from penin.core.tensors import TENSORS_FORMAT, TENSORS_VERSION
 from penin.errors import JournalGapError, UsageError
 from penin.ingress.rejected import REJECTED_NAME
+from penin.runtime.index_files import IndexFiles
 from penin.runtime.recovery import apply_commit
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION
@@ -53,6 +54,16 @@ class JournalStatus(msgspec.Struct, frozen=True):
     format: str = f"{JOURNAL_FORMAT} {JOURNAL_VERSION}"
 
 
+class IndexStatus(msgspec.Struct, frozen=True):
+    """An approximate index: what it is of, and the last transition that it covers."""
+
+    metric: str
+    dimension: int
+    seq: int
+    vectors: int
+    size_bytes: int
+
+
 class StoreStatus(msgspec.Struct, frozen=True):
     """What `penin status --json` writes."""
 
@@ -66,6 +77,7 @@ class StoreStatus(msgspec.Struct, frozen=True):
     documents: int
     checkpoint: Checkpoint | None
     journal: JournalStatus
+    indexes: list[IndexStatus]
     rejected_bytes: int
     lock: LockState
 
@@ -129,9 +141,22 @@ def _read_once(directory: Path) -> StoreStatus:
         documents=len(reader.documents),
         checkpoint=checkpoint,
         journal=JournalStatus(journal.size_bytes(), len(journal.files()), tail_bytes),
+        indexes=_indexes(fs, directory),
         rejected_bytes=_size(directory / REJECTED_NAME),
         lock=lock_state(directory),
     )
+
+
+def _indexes(fs: OsFileSystem, directory: Path) -> list[IndexStatus]:
+    """Those that are there; a cache that cannot be read is none."""
+    try:
+        found = IndexFiles(fs, directory).found()
+    except OSError:
+        return []
+    return [
+        IndexStatus(card.metric, card.dimension, card.seq, card.rows, size_bytes)
+        for _, card, size_bytes in found
+    ]
 
 
 def _size(path: Path) -> int:

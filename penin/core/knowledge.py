@@ -159,7 +159,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
                 self._point(key, location)
             if segment.is_sealed:
                 column.tail = None
-            self._settle(segment)
+                self._settle(segment)
             start = stop
 
     def extend_sealed(

@@ -116,19 +116,9 @@ def nearest(view: KnowledgeView, query: Query) -> list[Neighbour]:
     An empty knowledge base has none. Raises RefusedValueError, naming `vector`, where there are
     vectors and none has the dimension of the query; CorruptionError where a file is damaged.
     """
-    blocks = list(view.blocks())
-    dimension = len(query.vector)
-    found = _Found(query)
-    with np.errstate(all="ignore"):  # what overflows is scored exactly
-        for number, block in enumerate(blocks):
-            if block.dimension == dimension:
-                _search(found, number, block)
-    if blocks and not found.was_searched:
-        raise _wrong_dimension(blocks, dimension)
-    return [
-        Neighbour(block.key(row), score, block.artifact(row))
-        for score, block, row in found.best(blocks)
-    ]
+    found = Found(query, list(view.blocks()))
+    found.search()
+    return found.neighbours()
 
 
 def _wrong_dimension(blocks: list[Block], dimension: int) -> RefusedValueError:
@@ -143,21 +133,47 @@ def _wrong_dimension(blocks: list[Block], dimension: int) -> RefusedValueError:
 # -- the search -------------------------------------------------------------------------------
 
 
-class _Found:
-    """The best rows so far. A *merit* is a score of which more is better: a distance negated."""
+class Found:
+    """The best rows of some blocks so far.
 
-    def __init__(self, query: Query) -> None:
+    A *merit* is a score of which more is better: a distance negated. A *place* is the number of a
+    block, in the order of `blocks`, and that of a row in it, as one integer.
+    """
+
+    def __init__(self, query: Query, blocks: list[Block]) -> None:
         self.query = query
-        self.was_searched = False
+        self.blocks = blocks
+        self.searched_count = 0
+        """How many rows `search` has looked at."""
         self.worst = -np.inf
         """The merit of the k-th best; no row below it is among the nearest."""
         self._merits: Numbers = np.empty(0)
         self._places: Rows = np.empty(0, np.int64)
 
-    def add(self, merits: Numbers, number: int, rows: Rows) -> None:
-        """Add rows of the block with that number."""
+    def search(self, after_seq: int | None = None) -> None:
+        """Look at every live row of the query's dimension; or at those that changed after a seq.
+
+        Raises as `nearest` does.
+        """
+        dimension = len(self.query.vector)
+        fitting = [
+            (number, block)
+            for number, block in enumerate(self.blocks)
+            if block.dimension == dimension
+        ]
+        if self.blocks and not fitting:
+            raise _wrong_dimension(self.blocks, dimension)
+        with np.errstate(all="ignore"):  # what overflows is scored exactly
+            for number, block in fitting:
+                if after_seq is None:
+                    _search(self, number, block, block.live)
+                elif block.newest_seq() > after_seq:
+                    _search(self, number, block, block.live & (block.seqs > after_seq))
+
+    def add(self, merits: Numbers, places: Rows) -> None:
+        """Add rows, each once."""
         self._merits = np.concatenate((self._merits, merits))
-        self._places = np.concatenate((self._places, (number << ROW_BITS) + rows))
+        self._places = np.concatenate((self._places, places))
         if len(self._places) >= 2 * self.query.k:
             self._cut()
 
@@ -168,23 +184,36 @@ class _Found:
         if len(order) == self.query.k:
             self.worst = float(self._merits[-1])
 
-    def best(self, blocks: list[Block]) -> list[tuple[float, Block, int]]:
-        """Score, block and row of the k best, best first."""
+    def neighbours(self) -> list[Neighbour]:
+        """The k best, best first."""
         self._cut()
         scores = -self._merits if self.query.metric == "euclidean" else self._merits
+        found = []
         # No score is -0.0.
-        rows = zip((scores + 0.0).tolist(), self._places.tolist(), strict=True)
-        return [(score, blocks[place >> ROW_BITS], place & _ROW_MASK) for score, place in rows]
+        for score, place in zip((scores + 0.0).tolist(), self._places.tolist(), strict=True):
+            block, row = self.blocks[place >> ROW_BITS], place & _ROW_MASK
+            found.append(Neighbour(block.key(row), score, block.artifact(row)))
+        return found
 
 
-def _search(found: _Found, number: int, block: Block) -> None:
-    """Add what may be among the nearest of one block."""
-    found.was_searched = True
+def place_of(number: int, row: int) -> int:
+    """The place of a row of the block with that number."""
+    return (number << ROW_BITS) + row
+
+
+def _search(found: Found, number: int, block: Block, wanted: NDArray[np.bool_]) -> None:
+    """Add what may be among the nearest of the rows of one block that are wanted."""
+    count = int(np.count_nonzero(wanted))
+    if not count:
+        return
+    found.searched_count += count
     query = found.query
     matrix = block.matrix
-    limits = merit_limits(matrix, block.norms(norms_of), query)
-    rows: Rows = np.flatnonzero(block.live & (limits >= found.worst))
+    first = int(wanted.argmax())  # what changed last stands at the end
+    limits = merit_limits(matrix[first:], block.norms(norms_of)[first:], query)
+    rows: Rows = np.flatnonzero(wanted[first:] & (limits >= found.worst))
     limits = limits[rows]
+    rows += first
     step = max(CANDIDATES_MIN, 2 * query.k)
     if len(rows) > step:
         order = np.argsort(-limits, kind="stable")
@@ -197,7 +226,7 @@ def _search(found: _Found, number: int, block: Block) -> None:
             mask = [fits(block.metadata(row), query.where) for row in taken.tolist()]
             taken = taken[np.array(mask)]
         if len(taken):
-            found.add(merits_of(matrix, taken, query), number, taken)
+            found.add(merits_of(matrix, taken, query), (number << ROW_BITS) + taken)
 
 
 def fits(metadata: bytes, where: dict[str, list[Any]]) -> bool:

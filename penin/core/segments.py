@@ -44,11 +44,11 @@ class Segment(ABC):
     """Rows of one kind, appended and never changed; which of them are live does change.
 
     `live` has one byte a row: 1, or 0 once the row was replaced or removed. A sealed segment takes
-    no further row. `number` is given by the knowledge base that it is in. `norms` is kept by
-    `Block.norms`, of the first rows.
+    no further row. `number` is given by the knowledge base that it is in. `norms` and `newest` are
+    kept by `Block.norms` and `Block.newest_seq`, of the first rows.
     """
 
-    __slots__ = ("is_sealed", "kind", "live", "live_count", "norms", "number")
+    __slots__ = ("is_sealed", "kind", "live", "live_count", "newest", "norms", "number")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -57,6 +57,7 @@ class Segment(ABC):
         self.live_count = 0
         self.is_sealed = False
         self.norms: NDArray[np.float64] = _NO_NORMS
+        self.newest = 0, 0
 
     @abstractmethod
     def numbers(self, row: int) -> memoryview:
@@ -287,6 +288,11 @@ class Block:
         return len(self._live)
 
     @property
+    def number(self) -> int:
+        """The number of its segment in the knowledge base."""
+        return self._segment.number
+
+    @property
     def live(self) -> NDArray[np.bool_]:
         """Whether each row was live; read-only, shape (count,)."""
         return np.frombuffer(self._live, np.bool_)
@@ -300,6 +306,18 @@ class Block:
     def seqs(self) -> NDArray[np.int64]:
         """The seq of each row's transition; read-only, shape (count,)."""
         return self._segment.seqs(self.count)
+
+    def seq(self, row: int) -> int:
+        """The seq of a row's transition."""
+        return self._segment.seq(row)
+
+    def newest_seq(self) -> int:
+        """The highest of all `seqs`, dead rows among them, or higher; looked at once a row."""
+        count, newest = self._segment.newest
+        if count < self.count:
+            newest = max(newest, int(self.seqs[count:].max()))
+            self._segment.newest = self.count, newest
+        return newest
 
     def key(self, row: int) -> str:
         """The key of a row."""

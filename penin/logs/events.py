@@ -140,6 +140,28 @@ EVENTS: Final[dict[str, Event]] = {
         "The space of replaced vectors was not given back: a mapped snapshot is damaged.",
         ("path", "cause"),
     ),
+    "index.built": Event(
+        "info",
+        "An approximate index was built or brought up to date, and is asked from now on.",
+        ("metric", "dimension", "seq", "count", "seconds"),
+    ),
+    "index.loaded": Event(
+        "info",
+        "An approximate index of an earlier run is asked from now on.",
+        ("metric", "dimension", "seq", "count"),
+    ),
+    "index.dropped": Event(
+        "warning",
+        "An approximate index on the disk cannot be used and is removed; it is built again when "
+        "it is asked for.",
+        ("path", "cause"),
+    ),
+    "index.failed": Event(
+        "warning",
+        "An approximate index could not be built; recall is exact, or as it was, meanwhile.",
+        ("cause",),
+        ("metric", "dimension", "delay_s"),
+    ),
     "checkpoint.skipped": Event(
         "debug",
         "A checkpoint was due, and nothing had changed or it would not have paid for itself.",
@@ -232,10 +254,12 @@ FIELDS: Final[dict[str, str]] = {
     "action": "what the signal led to",
     "bytes": "the size of the snapshot, in bytes",
     "cause": "what went wrong, in a sentence",
-    "count": "how many: keys, items or scores of a bulk transition; events that are missing",
+    "count": "how many: keys, items or scores of a bulk transition; vectors in an index; events "
+    "that are missing",
     "cut_bytes": "the length of the torn tail that was cut off, in bytes",
-    "delay_s": "the pause, in seconds",
+    "delay_s": "the pause, in seconds; of an index, before it may be tried again",
     "limit": "the size from which on this is said, in bytes",
+    "dimension": "how many numbers a vector has",
     "dir": "the absolute path of the store",
     "durable_seq": "the last transition that is certainly on the disk",
     "epoch": "how often the store has been opened for writing",
@@ -254,6 +278,7 @@ FIELDS: Final[dict[str, str]] = {
     "line": "the line in the file or stream, from 1",
     "loaded": "`no previous state` the first time, `previous state` after that",
     "maxlen": "the new bound of the history",
+    "metric": "`cosine`, `dot` or `euclidean`",
     "name": "the history or document of a transition; the file of a way in",
     "original": "the absolute path of the kept original",
     "path": "the absolute path of the file",

@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -136,9 +137,12 @@ class BlockingOrchestrator:
         k: int = 10,
         metric: Metric = "cosine",
         where: Mapping[str, Any] | None = None,
+        *,
+        approximate: bool = False,
     ) -> list[Neighbour]:
         """The `k` artifacts nearest to `vector`, best first."""
-        return self._call(self._orchestrator.nearest, vector, k, metric, where)  # type: ignore[no-any-return]
+        search = partial(self._orchestrator.nearest, approximate=approximate)
+        return self._call(search, vector, k, metric, where)  # type: ignore[no-any-return]
 
     def get_document(self, name: str, type: Any = None) -> Any:
         """A copy of a document, as `type` if given, or None."""

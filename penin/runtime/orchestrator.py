@@ -24,6 +24,7 @@ from penin.runtime.transaction import TransactionBuilder
 
 if TYPE_CHECKING:
     from penin.runtime.actor import Actor
+    from penin.runtime.indexer import Indexer
     from penin.runtime.supervisor import Supervisor
 
 
@@ -34,10 +35,13 @@ class EmbeddedOrchestrator:
     applied, and durable as far as `fsync` promises. What it holds belongs to the state.
     """
 
-    def __init__(self, supervisor: Supervisor, actor: Actor, state: State) -> None:
+    def __init__(
+        self, supervisor: Supervisor, actor: Actor, state: State, indexer: Indexer
+    ) -> None:
         self.view = StateReader(state)
         self._supervisor = supervisor
         self._actor = actor
+        self._indexer = indexer
         self._mailbox = supervisor.mailbox
         self._log = supervisor.log
 
@@ -173,10 +177,14 @@ class EmbeddedOrchestrator:
         k: int = 10,
         metric: Metric = "cosine",
         where: Mapping[str, Any] | None = None,
+        *,
+        approximate: bool = False,
     ) -> list[Neighbour]:
         """See `AsyncOrchestrator`."""
         self._check_open()
         query = query_of(vector, k, metric, where)
+        if approximate:
+            return await self._indexer.nearest(query)
         view = self.view.knowledge_base.view()
         return await to_thread.run_sync(nearest, view, query, abandon_on_cancel=True)
 

@@ -134,6 +134,8 @@ class AsyncOrchestrator(Protocol):
         k: int = 10,
         metric: Metric = "cosine",
         where: Mapping[str, Any] | None = None,
+        *,
+        approximate: bool = False,
     ) -> list[Neighbour]:
         """The `k` artifacts nearest to `vector`, best first, with keys and scores.
 
@@ -142,6 +144,11 @@ class AsyncOrchestrator(Protocol):
         fields of the metadata to the value wanted, or to a list of values of which any will do.
         Fewer come back where there are fewer. Raises RefusedTypeError or RefusedValueError, naming
         the argument: for one, where there are artifacts and none has the dimension of `vector`.
+
+        With `approximate` it is much faster among many, and may miss some: an index answers, which
+        is built in the background once it was asked for. Until it is there the answer is exact, and
+        so it always is about what is newer than the index; scores and what is removed are as
+        without. Raises UsageError where the extra `penin[index]` is not installed.
 
         It runs in a thread. Cancelled, it goes on there to its end, and nothing waits for it.
         """

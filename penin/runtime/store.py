@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from penin.runtime.index_files import IndexFiles
 from penin.settings import Settings
 from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.journal import FileJournal, Journal
@@ -46,6 +47,12 @@ class Store:
     def name(self) -> str:
         """The absolute path of the store, or `:memory:`."""
         return MEMORY if self.directory is None else str(self.directory)
+
+    def index_files(self) -> IndexFiles | None:
+        """Its approximate indexes: another process builds them, so on the real disk only."""
+        if self.directory is None or not isinstance(self._fs, OsFileSystem):
+            return None
+        return IndexFiles(self._fs, self.directory)
 
     def prepare(self, wait_s: float, sleep: Callable[[float], None]) -> None:
         """Make the directories and take the lock, waiting for it with `sleep` for `wait_s`.

@@ -30,6 +30,7 @@ from penin.errors import (
 from penin.logs import EventLog
 from penin.runtime.actor import Actor
 from penin.runtime.checkpointer import Checkpointer
+from penin.runtime.indexer import Indexer
 from penin.runtime.mailbox import Mailbox
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.reclaimer import Reclaimer
@@ -86,7 +87,7 @@ class Supervisor:
         self.actor: Actor | None = None
         self.sealer = None if store.sealed is None else Sealer(store.sealed)
         self._checkpointer: Checkpointer | None = None
-        self._reclaimer: Reclaimer | None = None
+        self._caretakers: list[Reclaimer | Indexer] = []
         self._workers = workers
         self._sources = sources
         self._with_signals = with_signals
@@ -192,10 +193,9 @@ class Supervisor:
         if recovered is None:
             return
         self._build(recovered)
-        group.start_soon(self._guarded, self._run_actor)
-        group.start_soon(self._guarded, self._run_checkpointer)
-        assert self._reclaimer is not None
-        group.start_soon(self._guarded, self._reclaimer.run)
+        caretakers = [caretaker.run for caretaker in self._caretakers]
+        for task in (self._run_actor, self._run_checkpointer, *caretakers):
+            group.start_soon(self._guarded, task)
         self.mailbox.open()
         self._enter("running")
         self.started.set()
@@ -250,9 +250,11 @@ class Supervisor:
             snapshot_seq=recovered.snapshot_seq or 0,
             snapshot_bytes=recovered.snapshot_bytes,
         )
-        self._reclaimer = Reclaimer(recovered.state.knowledge_base, self.log)
-        self.actor.listeners.append(self._reclaimer.note_applied)
-        self.orchestrator = EmbeddedOrchestrator(self, self.actor, recovered.state)
+        reclaimer = Reclaimer(recovered.state.knowledge_base, self.log)
+        self.actor.listeners.append(reclaimer.note_applied)
+        indexer = Indexer(self.store, self.actor, self.log)
+        self._caretakers = [reclaimer, indexer]
+        self.orchestrator = EmbeddedOrchestrator(self, self.actor, recovered.state, indexer)
 
     # -- children -----------------------------------------------------------------------------
 
@@ -307,8 +309,8 @@ class Supervisor:
         await self._end_workers()
         self.mailbox.close(ClosedError("the orchestrator is closing"))
         await self._actor_ended.wait()
-        assert self._reclaimer is not None
-        self._reclaimer.close()
+        for caretaker in self._caretakers:
+            caretaker.close()
         self._checkpointer.finish()
         await self._checkpointer_ended.wait()
 

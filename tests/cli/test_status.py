@@ -7,9 +7,14 @@ import json
 import os
 import socket
 
+import numpy as np
+
 import penin
 from penin.cli.exits import ExitCode
 from penin.cli.locks import lock_state
+from penin.runtime.index_build import build
+from penin.runtime.index_files import IndexFiles, IndexKind
+from penin.storage.filesystem import OsFileSystem
 from tests.cli.processes import Penin
 from tests.cli.processes import penin as run_penin
 
@@ -135,6 +140,22 @@ def test_a_lock_that_nobody_wrote_down_is_seen(tmp_path):
     finally:
         os.close(fd)
     assert lock_state(tmp_path).held is False
+
+
+def test_an_index_is_shown_and_one_that_cannot_be_read_is_not(place):
+    kind = IndexKind("dot", 3)
+    with penin.open_sync(place / STORE) as orchestrator:
+        orchestrator.extend_knowledge(["x", "y"], np.eye(2, 3))
+    assert status_of(place)["indexes"] == []
+    files = IndexFiles(OsFileSystem(), place / STORE)
+    files.prepare()
+    build(place / STORE, kind, files.path(kind))
+    (place / STORE / "index" / "cosine-3.index").write_bytes(b"damaged")
+    size = files.path(kind).stat().st_size
+    about = {"metric": "dot", "dimension": 3, "seq": 1, "vectors": 2, "size_bytes": size}
+    assert status_of(place)["indexes"] == [about]
+    rows = {line[:16].strip(): line[16:] for line in run_penin(place, "status").out}
+    assert rows["index"] == f"dot: seq 1, 2 vectors of 3, {size:,} bytes"
 
 
 def test_an_average_that_json_has_no_word_for_is_a_tagged_value(place):

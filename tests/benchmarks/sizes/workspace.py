@@ -33,7 +33,7 @@ class Plan:
     queries: int
 
 
-FULL: Final = Plan(rounds=3, senders=1000, warm_up_s=0.3, measured_s=1.0, ticker_s=3.0, queries=20)
+FULL: Final = Plan(rounds=3, senders=1000, warm_up_s=0.3, measured_s=1.0, ticker_s=3.0, queries=100)
 QUICK: Final = Plan(rounds=3, senders=1000, warm_up_s=0.1, measured_s=0.5, ticker_s=1.0, queries=20)
 
 
