@@ -17,7 +17,7 @@ from anyio import to_thread
 from penin.core.bulk import Bulk, Part
 from penin.core.transitions import Ack, Message
 from penin.runtime.sealer import SEALING_MAX, Sealer
-from penin.storage.sealed import SealedFile
+from penin.storage.sealed import SealedFile, SealedFiles
 
 IN_FLIGHT_MAX: Final = 4
 """How many messages with their numbers are under way: one on the disk, the next ones made."""
@@ -25,23 +25,26 @@ IN_FLIGHT_MAX: Final = 4
 _Deliver = Callable[[Message], Awaitable[Ack]]
 
 
-async def send_bulk(bulk: Bulk, deliver: _Deliver, sealer: Sealer | None) -> Ack:
-    """Store all rows; the answer to the last message. `sealer` is None where there are no files.
+async def send_bulk(bulk: Bulk, deliver: _Deliver, sealer: Sealer) -> Ack:
+    """Store all rows; the answer to the last message.
 
     Failed or cancelled in between, some messages are stored and some are not.
     """
-    if sealer is None or not bulk.is_large:
+    if sealer.files is None or not bulk.is_large:
         return await _send(iter(bulk), deliver, IN_FLIGHT_MAX)
-    return await _Sealing(bulk.parts(), deliver, sealer).run()
+    return await _Sealing(bulk.parts(), deliver, sealer, sealer.files).run()
 
 
 class _Sealing:
     """A large bulk on its way. `sealing` are the parts whose files are being written, in order."""
 
-    def __init__(self, parts: Iterator[Part], deliver: _Deliver, sealer: Sealer) -> None:
+    def __init__(
+        self, parts: Iterator[Part], deliver: _Deliver, sealer: Sealer, files: SealedFiles
+    ) -> None:
         self._parts = parts
         self._deliver = deliver
         self._sealer = sealer
+        self._files = files
         self._sealing: deque[tuple[Part, asyncio.Future[SealedFile]]] = deque()
 
     async def run(self) -> Ack:
@@ -70,13 +73,13 @@ class _Sealing:
     async def _send(self, part: Part, sealed: SealedFile) -> Ack:
         messages = await to_thread.run_sync(part.messages, sealed)
         ack = await _send(iter(messages), self._deliver, len(messages))
-        self._sealer.files.settle(sealed.name, ack.seq)
+        self._files.settle(sealed.name, ack.seq)
         return ack
 
     def _give_up(self, sealed: asyncio.Future[SealedFile]) -> None:
         """No message names this file."""
         if not sealed.cancelled() and sealed.exception() is None:
-            self._sealer.files.settle(sealed.result().name, 0)
+            self._files.settle(sealed.result().name, 0)
 
 
 async def _send(messages: Iterator[Message], deliver: _Deliver, in_flight_max: int) -> Ack:

@@ -21,7 +21,7 @@ from typing import Final
 from penin.core.vector_index import VectorIndex
 from penin.errors import PeninError, StorageError
 from penin.runtime.index_files import IndexFiles, IndexKind
-from penin.runtime.recovery import read_store
+from penin.runtime.past import read_store
 from penin.storage.filesystem import OsFileSystem
 
 _MODULE: Final = "penin.runtime.index_build"

@@ -20,9 +20,12 @@ SEALING_MAX: Final = 2
 
 
 class Sealer:
-    """Puts sealed files into one store. One event loop; not thread-safe."""
+    """Puts sealed files into one store. One event loop; not thread-safe.
 
-    def __init__(self, files: SealedFiles) -> None:
+    `files` is None in memory, where nothing can be sealed.
+    """
+
+    def __init__(self, files: SealedFiles | None) -> None:
         self.files = files
         self._threads: list[StorageThread] = []
         self._next = cycle(self._threads)
@@ -33,6 +36,7 @@ class Sealer:
 
         Raises ClosedError.
         """
+        assert self.files is not None
         if self._is_closed:
             raise ClosedError("the orchestrator is closed")
         if not self._threads:

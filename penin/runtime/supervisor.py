@@ -85,7 +85,7 @@ class Supervisor:
         self.mailbox = Mailbox(settings.mailbox_messages_max, settings.mailbox_bytes_max)
         self.orchestrator: EmbeddedOrchestrator | None = None
         self.actor: Actor | None = None
-        self.sealer = None if store.sealed is None else Sealer(store.sealed)
+        self.sealer = Sealer(store.sealed)
         self._checkpointer: Checkpointer | None = None
         self._caretakers: list[Reclaimer | Indexer] = []
         self._workers = workers
@@ -146,6 +146,7 @@ class Supervisor:
         tick = self._tick if self.settings.fsync == "everysec" else None
         self._journal_thread = StorageThread("penin-journal", tick)
         self._snapshot_thread = StorageThread("penin-snapshots")
+        self._writers = (self._snapshot_thread, self.sealer)
         try:
             async with create_task_group() as group:
                 self._scope = group.cancel_scope
@@ -155,9 +156,8 @@ class Supervisor:
             self.mailbox.refuse_all(self._refusal())
             if self._checkpointer is not None:
                 self._checkpointer.abort()
-            self._snapshot_thread.close()
-            if self.sealer is not None:
-                self.sealer.close()
+            for writer in self._writers:
+                writer.close()
             released = self._journal_thread.close(self._release)
             released.add_done_callback(lambda future: future.cancelled() or future.exception())
             try:
@@ -387,9 +387,8 @@ class Supervisor:
     def _release(self) -> None:
         # A snapshot that an earlier owner of the store puts in place after the lock went on to
         # the next one would undo what that one wrote: the lock is the last thing to go.
-        self._snapshot_thread.join()
-        if self.sealer is not None:
-            self.sealer.join()
+        for writer in self._writers:
+            writer.join()
         self._is_released = True
         self.store.release()
 
