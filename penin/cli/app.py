@@ -14,10 +14,13 @@ from penin.cli import help  # noqa: A004  # the texts of --help
 from penin.cli.backup import backup
 from penin.cli.checkpoints import checkpoints
 from penin.cli.convert import convert
+from penin.cli.diff import diff
 from penin.cli.ending import told
 from penin.cli.exits import ExitCode
 from penin.cli.export import export
+from penin.cli.get import get
 from penin.cli.import_ import import_
+from penin.cli.inspect import inspect
 from penin.cli.restore import restore
 from penin.cli.run import run
 from penin.cli.send import send
@@ -39,6 +42,9 @@ app: Final = typer.Typer(
 app.command(help=help.RUN, context_settings=_HELP_OPTION)(run)
 app.command(help=help.SEND, context_settings=_HELP_OPTION)(send)
 app.command(help=help.STATUS, context_settings=_HELP_OPTION)(status)
+app.command(help=help.INSPECT, context_settings=_HELP_OPTION)(inspect)
+app.command(help=help.GET, context_settings=_HELP_OPTION)(get)
+app.command(help=help.DIFF, context_settings=_HELP_OPTION)(diff)
 app.command(help=help.CHECKPOINTS, context_settings=_HELP_OPTION)(checkpoints)
 app.command(help=help.RESTORE, context_settings=_HELP_OPTION)(restore)
 app.command(help=help.BACKUP, context_settings=_HELP_OPTION)(backup)
@@ -50,6 +56,9 @@ COMMANDS: Final = (
     "run",
     "send",
     "status",
+    "inspect",
+    "get",
+    "diff",
     "checkpoints",
     "restore",
     "backup",

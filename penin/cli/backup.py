@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, option, store_directory
-from penin.cli.terminal import counted, print_out, say
+from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, store_directory
+from penin.cli.terminal import counted, say
 from penin.errors import UsageError
 
 DirArgument = Annotated[
@@ -19,12 +19,11 @@ DirArgument = Annotated[
 def backup(
     target: DirArgument,
     *,
-    json: Annotated[bool, option("json", "One JSON object, for programs.")] = False,
+    json: JsonOption = False,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    import msgspec
-
+    from penin.cli.tables import print_json
     from penin.runtime.backup import backup_at
 
     directory, copy = store_directory(dir), store_directory(target)
@@ -33,7 +32,7 @@ def backup(
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     if json:
-        print_out(msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n")
+        print_json(made)
     else:
         of = "" if made.at is None else f" of {made.at}"
         holds = f"{counted(made.checkpoints, 'checkpoint')}, {counted(made.size_bytes, 'byte')}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, option, store_directory
-from penin.cli.terminal import print_out, say
+from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.terminal import say
 
 if TYPE_CHECKING:
     from penin.cli.store_checkpoints import Checkpoint
+
+_VERIFIED: Final = {None: "not checked", True: "yes", False: "DAMAGED"}
 
 
 def checkpoints(
@@ -18,20 +20,19 @@ def checkpoints(
     verify: Annotated[
         bool, option("verify", "Read each whole, and check its digests and what is in it.")
     ] = False,
-    json: Annotated[bool, option("json", "One JSON object, for programs.")] = False,
+    json: JsonOption = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    import msgspec
-
     from penin.cli.store_checkpoints import read_checkpoints
+    from penin.cli.tables import print_json, print_table
 
     directory = store_directory(dir)
     found = read_checkpoints(directory, verify=verify)
     if json:
-        shown = {"dir": str(directory), "checkpoints": found}
-        print_out(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n")
+        print_json({"dir": str(directory), "checkpoints": found})
     elif found:
-        print_out(_table(found))
+        headings = ("seq", "time", "bytes", "verified", "file")
+        print_table(headings, map(_row, found), right={"seq", "bytes"})
     else:
         say("there is no checkpoint yet")
     damaged = [checkpoint for checkpoint in found if checkpoint.verified is False]
@@ -40,17 +41,11 @@ def checkpoints(
     return ExitCode.CORRUPT if damaged else ExitCode.SUCCESS
 
 
-def _table(found: list[Checkpoint]) -> str:
-    from penin.cli.tables import plain_table, rendered, shown
-
-    table = plain_table("seq", "time", "bytes", "verified", "file", right=("seq", "bytes"))
-    words = {None: "not checked", True: "yes", False: "DAMAGED"}
-    for checkpoint in found:
-        table.add_row(
-            str(checkpoint.seq),
-            checkpoint.at or "unknown",
-            f"{checkpoint.size_bytes:,}",
-            words[checkpoint.verified],
-            shown(checkpoint.file),
-        )
-    return rendered(table)
+def _row(checkpoint: Checkpoint) -> tuple[str, ...]:
+    return (
+        str(checkpoint.seq),
+        checkpoint.at or "unknown",
+        f"{checkpoint.size_bytes:,}",
+        _VERIFIED[checkpoint.verified],
+        checkpoint.file,
+    )

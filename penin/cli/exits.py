@@ -34,6 +34,7 @@ class ExitCode(IntEnum):
     CHECKPOINT_FAILED = 6
     LOCKED = 7
     CORRUPT = 8
+    NEGATIVE = 9
 
 
 MEANINGS: Final[dict[ExitCode, str]] = {
@@ -49,9 +50,15 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.LOCKED: "another process has the store open",
     ExitCode.CORRUPT: "the store is damaged, or of a format that this version does not read; "
     "nothing was changed",
+    ExitCode.NEGATIVE: "the answer is no: diff found a difference, get found nothing of that name",
 }
 
-NOT_WORTH_A_RESTART: Final = (ExitCode.USAGE, ExitCode.REFUSED_INPUT, ExitCode.CORRUPT)
+NOT_WORTH_A_RESTART: Final = (
+    ExitCode.USAGE,
+    ExitCode.REFUSED_INPUT,
+    ExitCode.CORRUPT,
+    ExitCode.NEGATIVE,
+)
 """Starting again ends in the same way: for systemd's `RestartPreventExitStatus`. LOCKED is not
 among them, because the other process may be about to end (a hand-over)."""
 

@@ -120,6 +120,55 @@ named and the exit code is {int(ExitCode.CORRUPT)}.
   penin backup /backups/$(date +%F) --dir memory
 """
 
+INSPECT: Final = f"""\
+Show what one file is, what is in it, and where it is damaged.
+
+FILE is a snapshot of any version (state.json, state.safetensors, a checkpoint, a file of save_state
+or of the original format) or a file of a journal, also of a store that a worker has open. Every
+digest and every line of the chain is checked; nothing is changed. Of a damaged file it shows what
+can be read, and the exit code is {int(ExitCode.CORRUPT)}. An incomplete commit at the end of the
+newest journal file is no damage.
+
+\b
+  penin inspect memory/state.json
+  penin inspect memory/journal/00000000000000000001.jsonl --json
+"""
+
+GET: Final = f"""\
+Show an artifact, a document or a history of a store, with the seq of its last change.
+
+It takes no lock and changes nothing, also while a worker runs: what is shown is what is on the disk
+now. NAME is the key of an artifact or the name of a document or a history; where several things
+have it, --kind chooses. Of a vector the first numbers are shown, and of a history the newest 10
+items; --last chooses how many, and --json writes all. The last change of a history is the last item
+or another bound; its items have no seqs of their own. Where nothing has that name, the exit code is
+{int(ExitCode.NEGATIVE)}, and names that are nearly the same are told.
+
+\b
+  penin get budget
+  penin get score_history --last 3 --dir memory
+  penin get champion --kind artifact --json
+"""
+
+DIFF: Final = f"""\
+Show what was added, changed and removed from state A to state B.
+
+Each is a snapshot file (a checkpoint, too), the directory of a store, as it is on the disk now, or,
+in digits, a seq of the store in --dir; "now" is the end of that store. A seq that is inside a
+message stands for the end of the message before. Nothing is changed, and no lock is taken.
+
+Compared bit for bit are the knowledge base and the documents by name, and of each history its bound
+and its items in order: the longest end of the first that is the beginning of the second was kept,
+what stands before it was dropped, what stands behind it was appended. When something was changed is
+not compared. The exit code is {int(ExitCode.SUCCESS)} where both hold the same, and
+{int(ExitCode.NEGATIVE)} where they differ.
+
+\b
+  penin diff yesterday.json memory
+  penin diff --dir memory 120 180
+  penin diff --dir memory 120 now --all --json
+"""
+
 CONVERT: Final = """\
 Make a new store of a snapshot file or of another store, which is left as it is.
 

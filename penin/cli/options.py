@@ -57,6 +57,7 @@ def option(name: str, help: str, **more: Any) -> Any:  # noqa: A002  # typer's w
 
 Directory = Annotated[str, option("dir", "The store's directory; made if it is not there.")]
 ExistingDirectory = Annotated[str, option("dir", "The store's directory.")]
+JsonOption = Annotated[bool, option("json", "One JSON object, for programs.")]
 LogFormatOption = Annotated[
     Literal["auto", "json", "console"],
     option("log_format", "auto: JSON lines, or readable where stderr is a terminal."),

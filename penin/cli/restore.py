@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, option, store_directory
-from penin.cli.terminal import counted, print_out, say
+from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.terminal import counted, say
 from penin.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,12 +33,11 @@ def restore(
     dry_run: Annotated[
         bool, option("dry_run", "Say what would be restored; make nothing.")
     ] = False,
-    json: Annotated[bool, option("json", "One JSON object, for programs.")] = False,
+    json: JsonOption = False,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    import msgspec
-
+    from penin.cli.tables import print_json
     from penin.runtime.restore import Place, restore_at
 
     place = Place(seq, checkpoint, at)
@@ -52,7 +51,7 @@ def restore(
     for reason in made.passed_over:
         say(f"passed over for an older snapshot: {reason}")
     if json:
-        print_out(msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n")
+        print_json(made)
     else:
         say(_sentence(made, seq, str(target)))
     return ExitCode.SUCCESS

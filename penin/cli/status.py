@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, option, store_directory
-from penin.cli.terminal import counted, print_out
-from penin.core.values import MARK
+from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, store_directory
+from penin.cli.tables import print_json, print_rows
+from penin.cli.terminal import counted
 
 if TYPE_CHECKING:
     from penin.cli.locks import LockState
@@ -18,44 +17,17 @@ if TYPE_CHECKING:
 def status(
     *,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
-    json: Annotated[bool, option("json", "One JSON object, for programs.")] = False,
+    json: JsonOption = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    import msgspec
-
     from penin.cli.store_status import read_status
 
     found = read_status(store_directory(dir))
     if json:
-        # JSON has no word for infinities and NaN, which an average can be; msgspec writes null.
-        shown = msgspec.structs.replace(found, statistics=_tagged(found.statistics))
-        print_out(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n")
+        print_json(found)
     else:
-        print_out(_table(found))
+        print_rows(_rows(found))
     return ExitCode.SUCCESS
-
-
-def _tagged(statistics: dict[str, Any]) -> dict[str, Any]:
-    """With infinities and NaN as the tagged values of a state file."""
-    return {
-        name: {MARK: "float", "value": str(value)}
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for name, value in statistics.items()
-    }
-
-
-def _table(found: StoreStatus) -> str:
-    from rich.table import Table
-
-    from penin.cli.tables import rendered, shown
-
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _rows(found):
-        table.add_row(name, shown(value))
-    return rendered(table)
 
 
 def _rows(found: StoreStatus) -> list[tuple[str, str]]:

@@ -75,6 +75,29 @@ class _Version(msgspec.Struct):
     version: int
 
 
+class _Read(msgspec.Struct):
+    """What has been read of a file so far; `state` grows until the end."""
+
+    state: State | None = None
+    envelope: Envelope | None = None
+    unread: set[str] = msgspec.field(
+        default_factory=lambda: {TASK_HISTORY, SCORE_HISTORY, "documents"}
+    )
+
+
+class Salvaged(msgspec.Struct, frozen=True):
+    """What can be read of a damaged file: up to byte `position`, or to its end (None).
+
+    `state` has those histories only that were read whole; `has_documents` tells whether all
+    documents were read. Nothing in it is proven.
+    """
+
+    state: State
+    envelope: Envelope
+    position: int | None
+    has_documents: bool
+
+
 _decode_file: Final = msgspec.json.Decoder(File).decode
 _decode_head: Final = msgspec.json.Decoder(_Head).decode
 _decode_version: Final = msgspec.json.Decoder(_Version).decode
@@ -129,11 +152,11 @@ def _refuse_version(path: Path, version: int) -> FormatError:
 
 def _read_ours(blocks: Iterable[bytes], path: Path) -> tuple[State, Envelope]:
     lines = SnapshotLines(blocks)
-    read: tuple[State, Envelope] | FormatError
+    read, refused = _Read(), None
     try:
-        read = _read_lines(lines, path)
+        _read_lines(lines, path, read)
     except _NOT_A_STATE as error:
-        read = FormatError(path, f"its content is not that of a snapshot: {error!r}")
+        refused = FormatError(path, f"its content is not that of a snapshot: {error!r}")
     damage = lines.damage()
     if damage is not None:
         position, reason = damage
@@ -143,13 +166,47 @@ def _read_ours(blocks: Iterable[bytes], path: Path) -> tuple[State, Envelope]:
             f"{reason}; it was damaged, cut, or edited by hand (to accept an edited file as it is: "
             "penin convert --accept-edited, into a new store)",
         )
-    if isinstance(read, FormatError):
-        raise read
-    return read
+    if refused is not None:
+        raise refused
+    assert read.state is not None
+    assert read.envelope is not None
+    return read.state, read.envelope
 
 
-def _read_lines(lines: SnapshotLines, path: Path) -> tuple[State, Envelope]:
-    """What the lines say, right or wrong.
+def salvage_snapshot(blocks: Iterable[bytes], path: Path) -> Salvaged | None:
+    """What can be read of a file of version 2 whose digest is not right; None if not its head.
+
+    For looking at it: whatever is in it may be wrong. Raises FormatError for a newer version.
+    """
+    lines, read = _PlacedLines(blocks), _Read()
+    position = None
+    try:
+        _read_lines(lines, path, read)
+    except _NOT_A_STATE:
+        position = lines.position
+    if read.state is None or read.envelope is None:
+        return None
+    for name in read.unread - {"documents"}:
+        del read.state.histories[name]
+    return Salvaged(read.state, read.envelope, position, "documents" not in read.unread)
+
+
+class _PlacedLines(SnapshotLines):
+    """Lines that know where the last one that was taken begins."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        super().__init__(blocks)
+        self.position = self._next = 0
+
+    def take(self) -> bytes:
+        self.position = min(self._next, self._size_bytes)  # the last line has no end
+        line = super().take()
+        self._next += len(line) + 1
+        return line
+
+
+def _read_lines(lines: SnapshotLines, path: Path, read: _Read) -> None:
+    """Read what the lines say, right or wrong.
 
     Raises FormatError for a newer version, which is named before its digest (it may compute that
     otherwise), and any of _NOT_A_STATE.
@@ -163,12 +220,16 @@ def _read_lines(lines: SnapshotLines, path: Path) -> tuple[State, Envelope]:
         raise LayoutError(f"format version {version}")
     members = b"".join([lines.take() for _ in _Head.__struct_fields__])
     head = _decode_head(b"{" + members.removesuffix(b",") + b"}")
-    state = State(head.history_maxlen)
+    state = read.state = State(head.history_maxlen)
     state.seq = head.seq
+    read.envelope = Envelope(
+        head.store, head.epoch, head.at, head.journal_hash, head.schema_version
+    )
     _read_knowledge(lines, state)
     for name in (TASK_HISTORY, SCORE_HISTORY):
         lines.expect(b'  "%s": {' % name.encode())
         _read_history(lines, state, name, indent=2)
+        read.unread.remove(name)
     if lines.opens(b'  "histories": '):
         for text in lines.names(4):
             _read_history(lines, state, orjson.loads(text), indent=4)
@@ -176,6 +237,7 @@ def _read_lines(lines: SnapshotLines, path: Path) -> tuple[State, Envelope]:
         for member in lines.members(4):
             for name, raw in _decode_member(b"{" + member + b"}").items():
                 state.documents.encoded[name] = _kept_value(raw)
+    read.unread.remove("documents")
     lines.expect(b'  "message_ids": {},')
     lines.expect(b'  "seqs": {')
     for key, seq in _read_seqs(lines, b"knowledge_base"):
@@ -183,7 +245,6 @@ def _read_lines(lines: SnapshotLines, path: Path) -> tuple[State, Envelope]:
     state.history_seqs = dict(_read_seqs(lines, b"histories"))
     state.document_seqs = dict(_read_seqs(lines, b"documents"))
     lines.expect(b"  },")
-    return state, Envelope(head.store, head.epoch, head.at, head.journal_hash, head.schema_version)
 
 
 def _after(head: bytes, line: bytes) -> bytes:

@@ -9,6 +9,7 @@ that no key is there twice. A block of vectors, seqs or metadata is checked when
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -56,6 +57,20 @@ class _Metadata(msgspec.Struct):
     journal_hash: str | None = None
 
 
+class SalvagedTensors(NamedTuple):
+    """What the header of a damaged file says, unproven; `size_bytes` is what it says of the file.
+
+    `state` has seq, histories and documents, and no knowledge base; None where they cannot be read.
+    """
+
+    seq: int
+    history_maxlen: int | None
+    envelope: Envelope
+    columns: list[ColumnSize]
+    size_bytes: int
+    state: State | None
+
+
 class _Parts(NamedTuple):
     """A file in its parts: the header with its length, the data, the digests."""
 
@@ -79,9 +94,7 @@ def read_tensors(
     """
     parts = _parts(file, path)
     try:
-        members = msgspec.json.decode(bytes(parts.head[LENGTH.size :]), type=dict[str, Any])
-        said = msgspec.convert(members.pop(METADATA), _Metadata)
-        tensors = msgspec.convert(members, dict[str, Tensor])
+        said, tensors = _header(parts.head)
         columns = _columns(tensors)
         if layout(columns, tensors["state"].shape[0]) != tensors:
             raise ValueError("its tensors are not those of a snapshot")
@@ -89,18 +102,88 @@ def read_tensors(
         for start in range(0, len(parts.data) if whole else 0, BLOCK_BYTES):
             abandoned()
             data.read(start, min(start + BLOCK_BYTES, len(parts.data)))
-        state = State(None if said.history_maxlen is None else int(said.history_maxlen))
-        state.seq = int(said.seq)
+        state = _empty_state(said)
         if not state.knowledge_base.load(_segments(data, tensors, columns, abandoned)):
             raise ValueError("a key is there twice")
         _read_state(state, data, *tensors["state"].data_offsets)
-        epoch = None if said.epoch is None else int(said.epoch)
-        schema = int(said.schema_version)
-        return state, Envelope(said.store, epoch, said.at, said.journal_hash, schema)
+        return state, _envelope(said)
     except _NOT_OURS as error:
         reason = f"its content is not that of a snapshot: {error}"
         # Names in it may hold a lone surrogate, which no terminal and no log takes.
         raise FormatError(path, reason.encode(errors="backslashreplace").decode()) from error
+
+
+def damaged_blocks(file: memoryview, path: Path) -> list[int]:
+    """Where in a mapped file the blocks begin whose digest is not right; all of them are read.
+
+    Raises CorruptionError and FormatError like `read_tensors`, for the root.
+    """
+    parts = _parts(file, path)
+    begin = len(parts.head)
+    data = MappedFile(path, begin, parts.data, bytes(parts.digests))
+    damaged = []
+    for start in range(0, len(parts.data), BLOCK_BYTES):
+        stop = min(start + BLOCK_BYTES, len(parts.data))
+        try:
+            data.read(start, stop)
+        except CorruptionError:
+            damaged.append(begin + start)
+        data.give_back(start, stop)
+    return damaged
+
+
+def salvage_tensors(file: memoryview, path: Path) -> SalvagedTensors | None:
+    """What can be told of a file that `read_tensors` refuses; None where it has no such header.
+
+    For looking at it: only histories and documents, where they can be read, are proven right.
+    """
+    try:
+        begin = LENGTH.size + LENGTH.unpack_from(file)[0]
+        said, tensors = _header(file[: min(begin, HEADER_BYTES_MAX)])
+        state = _empty_state(said)
+        size_bytes = begin + tensors["root"].data_offsets[1]
+        columns = _columns(tensors)
+        envelope = _envelope(said)
+    except (*_NOT_OURS, struct.error):
+        return None
+    return SalvagedTensors(
+        state.seq,
+        state.history_maxlen,
+        envelope,
+        columns,
+        size_bytes,
+        _salvaged_state(state, file, path, tensors),
+    )
+
+
+def _salvaged_state(
+    state: State, file: memoryview, path: Path, tensors: dict[str, Tensor]
+) -> State | None:
+    try:
+        parts = _parts(file, path)
+        data = MappedFile(path, len(parts.head), parts.data, bytes(parts.digests))
+        _read_state(state, data, *tensors["state"].data_offsets)
+    except (*_NOT_OURS, CorruptionError, FormatError):
+        return None
+    return state
+
+
+def _header(head: memoryview) -> tuple[_Metadata, dict[str, Tensor]]:
+    """What a header says, with its length before it; raises any of _NOT_OURS."""
+    members = msgspec.json.decode(bytes(head[LENGTH.size :]), type=dict[str, Any])
+    said = msgspec.convert(members.pop(METADATA), _Metadata)
+    return said, msgspec.convert(members, dict[str, Tensor])
+
+
+def _empty_state(said: _Metadata) -> State:
+    state = State(None if said.history_maxlen is None else int(said.history_maxlen))
+    state.seq = int(said.seq)
+    return state
+
+
+def _envelope(said: _Metadata) -> Envelope:
+    epoch = None if said.epoch is None else int(said.epoch)
+    return Envelope(said.store, epoch, said.at, said.journal_hash, int(said.schema_version))
 
 
 def _parts(file: memoryview, path: Path) -> _Parts:

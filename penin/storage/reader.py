@@ -80,6 +80,12 @@ def journal_path(directory: Path, first: int) -> Path:
     return directory / f"{first:020d}.jsonl"
 
 
+def journal_file(path: Path) -> JournalFile | None:
+    """Return the journal file that a path names; None for any other name."""
+    name = _FILE_NAME.fullmatch(path.name)
+    return None if name is None else JournalFile(int(name[1]), path)
+
+
 def journal_lines(fs: FileSystem, fd: int, offset: int) -> Iterator[bytes]:
     """Yield the lines from `offset` on, newlines included; the last one may lack it.
 
@@ -106,8 +112,8 @@ class JournalReader:
             return []
         except OSError as error:
             raise storage_error(self._directory, error) from error
-        found = (_FILE_NAME.fullmatch(name) for name in names)
-        return [JournalFile(int(name[1]), self._directory / name[0]) for name in found if name]
+        found = (journal_file(self._directory / name) for name in names)
+        return [file for file in found if file is not None]
 
     def is_empty(self) -> bool:
         """Tell whether no journal was made yet (or making the first file of all was cut short)."""
@@ -175,7 +181,7 @@ class JournalReader:
         start = sum(file.first <= after_seq + 1 for file in files) - 1
         if start < 0:
             raise JournalGapError(self._directory, 0, f"no file holds seq {after_seq + 1}")
-        scan = _Scan(self._fs, after_seq, anchor_hash)
+        scan = Scan(self._fs, after_seq, anchor_hash)
         for file in files[start:]:
             with self._opened(file) as fd:
                 yield from scan.follow(fd, file, newest=file is files[-1])
@@ -237,8 +243,8 @@ class JournalReader:
             raise storage_error(file.path, error) from error
 
 
-class _Scan:
-    """The state of one pass along the chain."""
+class Scan:
+    """The state of one pass along the chain. A subclass may look at each line in `asked_for`."""
 
     def __init__(self, fs: FileSystem, after_seq: int, anchor_hash: str | None) -> None:
         self._fs = fs
@@ -297,7 +303,7 @@ class _Scan:
                 self.durable = self._unsynced.popleft()
         self._unsynced.append(position)
         self.position = position
-        return self._asked_for(parsed, file)
+        return self.asked_for(parsed, file)
 
     def _check_header(self, header: Header, file: JournalFile) -> None:
         if header.first != file.first:
@@ -309,7 +315,7 @@ class _Scan:
             if header.prev != (ZERO_HASH if fork is None else fork.hash):
                 raise InvalidLineError("it is the first of all, and its prev is not that of one")
 
-    def _asked_for(self, parsed: Header | Commit, file: JournalFile) -> Commit | None:
+    def asked_for(self, parsed: Header | Commit, file: JournalFile) -> Commit | None:
         """Return a commit that is to be yielded; JournalGapError before the first one in vain."""
         if not self.anchored and is_anchor(parsed, self._after_seq, self._anchor_hash or ""):
             self.anchored = True
@@ -331,7 +337,7 @@ class _Scan:
         self.tail = verdict
 
 
-def _end(files: list[JournalFile], scan: _Scan, doubted: _Doubted | None) -> JournalEnd:
+def _end(files: list[JournalFile], scan: Scan, doubted: _Doubted | None) -> JournalEnd:
     """Sum up a pass, and judge a doubted file by where its predecessor ended."""
     assert scan.position is not None
     assert scan.durable is not None

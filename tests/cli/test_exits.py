@@ -49,7 +49,7 @@ def test_the_table_names_every_code_in_the_help_and_in_the_documentation():
     rows = [line.split("|")[1].strip() for line in exits_markdown().splitlines() if line[:1] == "|"]
     assert rows[2:] == [*map(str, map(int, ExitCode)), "128 + n"]
     assert max(map(len, exits_text().splitlines())) <= 78
-    assert restart_prevent() == "RestartPreventExitStatus=2 4 8"
+    assert restart_prevent() == "RestartPreventExitStatus=2 4 8 9"
     assert restart_prevent() in exits_markdown()
 
 

@@ -382,6 +382,17 @@ class TestReclaiming:
         rows = sum(block.count for block in base.view().blocks())
         assert rows <= 2 * len(base) < rows_before
 
+    def test_the_segment_that_takes_further_rows_is_never_due(self, monkeypatch) -> None:
+        monkeypatch.setattr(columns, "SEGMENT_BYTES_MIN", 2**16)
+        monkeypatch.setattr(columns, "ROWS_MAX", 100)
+        base = KnowledgeBase()
+        names, row = [str(number) for number in range(10)], np.ones(4, np.float32).tobytes()
+        for seq in range(1, 40):
+            base.extend(names, "<f4", row * len(names), None, seq)
+            assert not base.is_reclaim_due or seq >= 10  # the first one is sealed at row 100
+            reclaim_all(base)
+        assert [base.seq_of(name) for name in names] == [39] * 10
+
     def test_the_last_rows_of_many_segments_come_together(self) -> None:
         """Each segment leaves one row for ever: their number must not grow with the changes."""
         base = KnowledgeBase()
