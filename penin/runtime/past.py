@@ -31,7 +31,7 @@ from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem, storage_error
 from penin.storage.reader import JournalReader
 from penin.storage.sealed import SealedFiles
-from penin.storage.snapshots import CheckpointFile, FileSnapshotStore, SnapshotBlocks
+from penin.storage.snapshots import CheckpointFile, FileSnapshotStore
 
 READ_TRIES_MAX: Final = 10
 """How often a reader without the lock starts anew because a checkpoint took files from under it."""
@@ -150,6 +150,8 @@ class _Kept:
         self._snapshots = FileSnapshotStore(fs, directory)
         self._journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
         self._sealed = SealedFiles(fs, directory)
+        self._journal_files = self._journal.files()
+        self._checkpoints = self._snapshots.checkpoints()
 
     def now(self) -> Past:
         """The newest snapshot, and all of the journal after it."""
@@ -164,15 +166,12 @@ class _Kept:
 
     def at_checkpoint(self, seq: int) -> Past:
         """A kept checkpoint as it is, of this store."""
-        files = self._snapshots.checkpoints()
-        found = [file for file in files if file.seq == seq]
+        found = [file for file in self._checkpoints if file.seq == seq]
         if not found:
-            names = ", ".join(str(kept) for kept in sorted({file.seq for file in files})) or "none"
+            seqs = sorted({file.seq for file in self._checkpoints})
+            names = ", ".join(map(str, seqs)) or "none"
             raise self._not_kept("checkpoint", f"{seq} is not there (there are: {names})")
         state, envelope = self._loaded(found[-1])
-        header = self._journal.first_header()
-        if header is not None:
-            check_store(envelope, header.store, self._directory)
         return Past(state, envelope, state.seq)
 
     def at_seq(self, seq: int) -> Past:
@@ -180,7 +179,7 @@ class _Kept:
         passed_over: list[StorageError] = []
         files = [
             file
-            for file in self._snapshots.checkpoints()
+            for file in self._checkpoints
             if file.seq == seq or (file.seq < seq and self._is_continued(file.seq))
         ]
         for file in [*reversed(files), None]:
@@ -192,7 +191,7 @@ class _Kept:
             except (CorruptionError, FormatError) as error:
                 passed_over.append(error)
             else:
-                if loaded is not None and loaded[0].seq <= seq:
+                if loaded is not None and self._leads_to(seq, *loaded):
                     past = self._replayed(*loaded, loaded[0].seq, seq)
                     return msgspec.structs.replace(past, passed_over=tuple(passed_over))
         if seq >= 0 and self._begins_empty():
@@ -224,14 +223,11 @@ class _Kept:
         """Apply the journal to a snapshot, up to a seq or to the end."""
         if state.seq == upto_seq and checkpoint_seq is not None:
             return Past(state, envelope, checkpoint_seq)
-        header = self._journal.first_header()
+        header, said = self._journal.first_header(), envelope
         if header is not None:
-            check_store(envelope, header.store, self._directory)
             if checkpoint_seq is None and header.forked_from is not None:
                 raise no_snapshot(self._directory)
             said = msgspec.structs.replace(envelope, store=header.store)
-        else:
-            said = envelope
         with closing(self._journal.read(state.seq, envelope.journal_hash)) as commits:
             for commit in commits:
                 before = state.seq
@@ -269,15 +265,17 @@ class _Kept:
 
     def _is_continued(self, seq: int) -> bool:
         """Whether the journal goes back to the transition after `seq`."""
-        files = self._journal.files()
-        return bool(files) and files[0].first <= seq + 1
+        return bool(self._journal_files) and self._journal_files[0].first <= seq + 1
+
+    def _leads_to(self, seq: int, state: State, envelope: Envelope) -> bool:
+        """Whether the journal leads from a snapshot to `seq`; to none from outside a store."""
+        return state.seq == seq or (state.seq < seq and envelope.store is not None)
 
     def _first_seq(self) -> int:
         """The seq of the oldest snapshot that the journal continues, or 0 for the empty state."""
         if self._begins_empty():
             return 0
-        files = self._snapshots.checkpoints()
-        seqs = [file.seq for file in files if self._is_continued(file.seq)]
+        seqs = [file.seq for file in self._checkpoints if self._is_continued(file.seq)]
         if seqs:
             return seqs[0]
         latest = self._latest()
@@ -288,7 +286,7 @@ class _Kept:
 
     def _not_kept(self, field: str, reason: str) -> NotKeptError:
         first_seq = last_seq = self._first_seq()
-        if self._journal.files():
+        if self._is_continued(first_seq):
             self._journal.read_to_end(first_seq)
             if self._journal.end is not None:
                 last_seq = self._journal.end.position.seq
@@ -296,14 +294,20 @@ class _Kept:
 
     def _latest(self) -> tuple[State, Envelope] | None:
         blocks = self._snapshots.latest()
-        return None if blocks is None else self._decoded(blocks, self._snapshots.path)
+        if blocks is None:
+            return None
+        path = self._snapshots.path
+        with blocks:
+            return self._of_this_store(decode_state(blocks, path, path.suffix, whole=self._whole))
 
     def _loaded(self, file: CheckpointFile) -> tuple[State, Envelope]:
         try:
-            return read_checkpoint(self._fs, file, whole=self._whole)
+            return self._of_this_store(read_checkpoint(self._fs, file, whole=self._whole))
         except FileNotFoundError as error:
             raise JournalGapError(file.path, 0, "it vanished while it was read") from error
 
-    def _decoded(self, snapshot: SnapshotBlocks, path: Path) -> tuple[State, Envelope]:
-        with snapshot as blocks:
-            return decode_state(blocks, path, path.suffix, whole=self._whole)
+    def _of_this_store(self, loaded: tuple[State, Envelope]) -> tuple[State, Envelope]:
+        header = self._journal.first_header()
+        if header is not None:
+            check_store(loaded[1], header.store, self._directory)
+        return loaded

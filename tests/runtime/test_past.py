@@ -249,8 +249,24 @@ def test_a_checkpoint_of_another_store_is_not_taken():
     fs.replace_content(checkpoint_path(fs, 5), content)
     with pytest.raises(FormatError, match="beside a journal of"):
         state_at(STORE, checkpoint=5, fs=fs)
-    with pytest.raises(FormatError, match="beside a journal of"):
-        state_at(STORE, seq=8, fs=fs)
+    for seq in (5, 8):
+        past = state_at(STORE, seq=seq, fs=fs)
+        assert past.checkpoint_seq is None
+        assert isinstance(past.passed_over[0], FormatError)
+
+
+def test_a_state_that_was_saved_outside_a_store_is_led_nowhere_by_a_journal():
+    fs = written().fs
+    content = b'{"knowledge_base": {}, "task_history": [], "score_history": [0.5]}'
+    fs.unlink(STORE / "state.json")
+    for name in fs.names(CHECKPOINTS):
+        fs.unlink(CHECKPOINTS / name)
+    fs.close(fs.open_write(STORE / "state.json"))
+    fs.replace_content(STORE / "state.json", content)
+    for file in fs.names(JOURNAL)[:2]:
+        fs.unlink(JOURNAL / file)
+    with pytest.raises(NotKeptError):
+        state_at(STORE, seq=10, fs=fs)
 
 
 def test_only_one_place_can_be_asked_for():
