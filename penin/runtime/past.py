@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,7 @@ from penin.errors import (
 from penin.runtime.recovery import apply_commit, check_store, no_snapshot
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem, storage_error
-from penin.storage.reader import JournalReader
+from penin.storage.reader import JournalFile, JournalReader
 from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import CheckpointFile, FileSnapshotStore
 
@@ -150,8 +151,15 @@ class _Kept:
         self._snapshots = FileSnapshotStore(fs, directory)
         self._journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
         self._sealed = SealedFiles(fs, directory)
-        self._journal_files = self._journal.files()
-        self._checkpoints = self._snapshots.checkpoints()
+
+    @cached_property
+    def _journal_files(self) -> list[JournalFile]:
+        return self._journal.files()
+
+    @cached_property
+    def _checkpoints(self) -> list[CheckpointFile]:
+        """Not read for the state as it is now: what is wrong with them is no hindrance there."""
+        return self._snapshots.checkpoints()
 
     def now(self) -> Past:
         """The newest snapshot, and all of the journal after it."""
