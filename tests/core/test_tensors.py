@@ -34,8 +34,8 @@ ENVELOPE = Envelope("store", 3, "2026-01-31T12:00:00Z", "0" * 64, 7)
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 64 bytes, so that a small file has many."""
-    for module in ("mapped", "tensors", "tensors_reader"):
-        monkeypatch.setattr(f"penin.core.{module}.BLOCK_BYTES", 64)
+    for module in ("storage.mapped", "core.tensors", "core.tensors_reader"):
+        monkeypatch.setattr(f"penin.{module}.BLOCK_BYTES", 64)
 
 
 def encoded(state: State, envelope: Envelope = ENVELOPE) -> bytes:
