@@ -18,6 +18,7 @@ from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.protocol import AsyncOrchestrator
 from penin.runtime.restore import Restored, restore
 from penin.runtime.run import run
+from penin.runtime.verify import StoreReport, verify
 from penin.settings import Settings
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "Restored",
     "Settings",
     "StateEncoder",
+    "StoreReport",
     "backup",
     "load",
     "open",
@@ -42,4 +44,5 @@ __all__ = [
     "restore",
     "run",
     "state_decoder",
+    "verify",
 ]

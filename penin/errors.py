@@ -129,6 +129,45 @@ class SealedFileMissingError(JournalGapError):
     """A sealed file that the journal names is not there."""
 
 
+class UnrecoverableError(CorruptionError):
+    """The newest snapshot is damaged, and nothing that is left leads to the state that it had.
+
+    Nothing was changed. `reachable_seq` is the last transition that an older checkpoint and the
+    journal lead to, of the time `reachable_at`, or None where nothing leads anywhere. Everything
+    from `lost_first_seq` on is lost: to `lost_last_seq` at least, where that is known.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        position: int,
+        damage: str,
+        *,
+        place: Path | str,
+        why: str,
+        reachable_seq: int | None,
+        reachable_at: str | None,
+        lost_first_seq: int,
+        lost_last_seq: int | None,
+    ) -> None:
+        time = f" (of {reachable_at})" if reachable_at else ""
+        there = "nothing" if reachable_seq is None else f"the state at seq {reachable_seq}{time}"
+        upto = "" if lost_last_seq is None else f" to at least {lost_last_seq}"
+        StorageError.__init__(
+            self,
+            path,
+            f"{damage}; what is left leads to {there} and not further: {why}. "
+            f"Lost: seq {lost_first_seq}{upto}. Nothing was changed. "
+            f"penin verify --dir {place} tells all that is damaged; "
+            f"penin repair --dir {place} --to DIR makes a new store of what is left",
+        )
+        self.position = position
+        self.reachable_seq = reachable_seq
+        self.reachable_at = reachable_at
+        self.lost_first_seq = lost_first_seq
+        self.lost_last_seq = lost_last_seq
+
+
 class FormatError(StorageError):
     """A file that this version does not read: another format, a newer version."""
 

@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 import penin
-from penin.cli import help  # noqa: A004  # the texts of --help
+from penin.cli import help, ledger  # noqa: A004  # the texts of --help
 from penin.cli.backup import backup
 from penin.cli.checkpoints import checkpoints
 from penin.cli.convert import convert
@@ -21,11 +21,13 @@ from penin.cli.export import export
 from penin.cli.get import get
 from penin.cli.import_ import import_
 from penin.cli.inspect import inspect
+from penin.cli.repair import repair
 from penin.cli.restore import restore
 from penin.cli.run import run
 from penin.cli.send import send
 from penin.cli.status import status
 from penin.cli.terminal import print_out, reserve_standard_descriptors, say
+from penin.cli.verify import verify
 
 _HELP_OPTION: Final = {"help_option_names": ["-h", "--help"]}
 
@@ -51,6 +53,16 @@ app.command(help=help.BACKUP, context_settings=_HELP_OPTION)(backup)
 app.command(help=help.CONVERT, context_settings=_HELP_OPTION)(convert)
 app.command(name="import", help=help.IMPORT, context_settings=_HELP_OPTION)(import_)
 app.command(help=help.EXPORT, context_settings=_HELP_OPTION)(export)
+app.command(help=help.VERIFY, context_settings=_HELP_OPTION)(verify)
+app.command(help=help.REPAIR, context_settings=_HELP_OPTION)(repair)
+_ledger: Final = typer.Typer(
+    rich_markup_mode=None, help=help.LEDGER, context_settings=_HELP_OPTION, add_completion=False
+)
+_ledger.command(help=help.LEDGER_VERIFY, context_settings=_HELP_OPTION)(ledger.verify)
+_ledger.command(help=help.LEDGER_HEAD, context_settings=_HELP_OPTION)(ledger.head)
+_ledger.command(help=help.LEDGER_SHOW, context_settings=_HELP_OPTION)(ledger.show)
+_ledger.command(help=help.LEDGER_EXPORT, context_settings=_HELP_OPTION)(ledger.export)
+app.add_typer(_ledger, name="ledger")
 
 COMMANDS: Final = (
     "run",
@@ -62,10 +74,17 @@ COMMANDS: Final = (
     "checkpoints",
     "restore",
     "backup",
+    "verify",
+    "repair",
     "convert",
     "import",
     "export",
+    "ledger verify",
+    "ledger head",
+    "ledger show",
+    "ledger export",
 )
+_FIRST_WORDS: Final = {command.partition(" ")[0] for command in COMMANDS}
 _OWN_OPTIONS: Final = ("--help", "-h", "--version")
 
 
@@ -89,7 +108,7 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit code. Only a bug has a traceback."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] not in (*COMMANDS, *_OWN_OPTIONS):
+    if not words or words[0] not in (*_FIRST_WORDS, *_OWN_OPTIONS):
         words.insert(0, "run")
     reserve_standard_descriptors()
     command = typer.main.get_command(app)

@@ -20,7 +20,7 @@ def told(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return SIGNAL_BASE + signal.SIGINT
     if isinstance(error, PeninError | OSError):
-        say(str(error))
+        say("\n".join([str(error), *getattr(error, "__notes__", ())]))
         return exit_code_of(error) or ExitCode.BUG
     say("this is a bug of penin:\n" + "".join(traceback.format_exception(error)))
     return ExitCode.BUG

@@ -40,7 +40,8 @@ class ExitCode(IntEnum):
 MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.SUCCESS: "done, or stopped by SIGINT or SIGTERM with everything saved",
     ExitCode.BUG: "a bug of penin itself; only here is there a traceback",
-    ExitCode.USAGE: "a mistake in the command line, an environment variable or a worker's name",
+    ExitCode.USAGE: "a mistake in the command line, an environment variable or a worker's name; "
+    "or a question was not answered with yes, and nothing was done",
     ExitCode.WORKER_GAVE_UP: "a worker failed too often; everything was saved",
     ExitCode.REFUSED_INPUT: "some lines of the input were refused, or it could not be read to its "
     "end; everything else is stored (import: the rows before it)",

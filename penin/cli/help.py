@@ -229,3 +229,89 @@ dimensions, --dtype and --dimension choose.
   penin export vectors.npy --keys keys.txt --metadata metadata.jsonl
   penin export all.jsonl --dir memory --overwrite
 """
+
+LEDGER: Final = """\
+The journal as a ledger of every transition: read it, check its chain, export it.
+
+None of these takes the lock or changes anything; all work while a worker runs.
+"""
+
+LEDGER_VERIFY: Final = f"""\
+Check the chain of the whole journal: that no line was changed, taken out or put in.
+
+Reads every journal file that is kept, from the first line on, and says the seqs, the head (the last
+line) and where the chain is broken. With --head also that a line that "penin ledger head" printed
+earlier, and that was kept elsewhere, is still in it: then nothing up to it was written anew. The
+exit code is 0 where all of that holds, and {int(ExitCode.CORRUPT)} where it does not. A commit that
+is being written is no damage.
+
+\b
+  penin ledger verify
+  penin ledger verify --head head.txt --json
+"""
+
+LEDGER_HEAD: Final = """\
+Print the head of the ledger: the seq and the hash of its last line.
+
+Keep it where nobody who can write the store can change it. "penin ledger verify --head" takes what
+is printed, or a file that holds it.
+
+\b
+  penin ledger head > head.txt
+"""
+
+LEDGER_SHOW: Final = """\
+Show the transitions in the journal, one a line, as far back as it is kept.
+
+Shows seq, time of the commit, source, type and the rest of the transition; vectors by dtype and
+length. What is shown was asked for: whether a key was there, or an "if_seq" held, is in the log.
+Reading begins at the journal file that holds --from-seq.
+
+\b
+  penin ledger show --since 2026-01-31 --type put_document --key offset
+  penin ledger show --from-seq 1200 --limit 20 --json
+"""
+
+LEDGER_EXPORT: Final = """\
+Write the transitions in the journal to a file of JSON lines, one each.
+
+The file is written whole or not at all; one that is there is replaced only with --overwrite. Its
+fields are seq, at, epoch and hash (of the commit), message (its first and last seq), id, from,
+transition. Options choose as in "penin ledger show".
+
+\b
+  penin ledger export ledger.jsonl
+  penin ledger export - --source stdin | jq .transition
+"""
+
+VERIFY: Final = f"""\
+Check everything in a store: a restore drill, also while a worker runs.
+
+Reads every snapshot to its last byte and the whole journal, replays that, and compares: each
+checkpoint must lead to the state of the next one and of the newest snapshot, bit for bit. Names
+what is left over, what does not belong there, and what others may read. It takes no lock and
+changes nothing, and has one state in memory.
+
+The exit code is 0 where all is sound and {int(ExitCode.CORRUPT)} where it is not, for cron. What
+recovery takes care of by itself is no problem: a commit that was not finished, a file that was
+being made.
+
+\b
+  penin verify
+  penin verify --dir memory --json
+"""
+
+REPAIR: Final = f"""\
+Make a new store of what is left of a damaged one, which is left as it is.
+
+Takes the newest snapshot that can be read to its last byte, and the journal after it up to where
+that is damaged. Shows what is damaged, what would be kept, what would be cut and which seqs are
+lost, and asks; without a terminal to ask on, --yes is needed. Everything but a yes ends with exit
+code {int(ExitCode.USAGE)} and makes nothing. The new store has an id of its own and names in
+"forked_from" what it goes on from. Where nothing is damaged nothing is made. A torn tail, such as a
+crash leaves, needs no repair: opening the store takes care of it.
+
+\b
+  penin verify --dir memory
+  penin repair --dir memory --to mended
+"""

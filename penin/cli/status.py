@@ -62,6 +62,8 @@ def _rows(found: StoreStatus) -> list[tuple[str, str]]:
         rows.append(("index", f"{index.metric}: {text}, {size}"))
     if found.rejected_bytes:
         rows.append(("rejected.jsonl", counted(found.rejected_bytes, "byte")))
+    rows += [("damaged", f"{damaged.path}: {damaged.cause}") for damaged in found.damaged]
+    rows += [("set aside", path) for path in found.set_aside]
     formats = journal.format if checkpoint is None else f"{checkpoint.format}, {journal.format}"
     rows += [("format", formats), ("lock", _holder(found.lock))]
     return rows

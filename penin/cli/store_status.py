@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 
 from penin.cli.locks import LockState, lock_state
-from penin.core.formats import decode_state
 from penin.core.reader import StateReader
 from penin.core.snapshots import FORMAT, Envelope
 from penin.core.state import State
@@ -16,6 +15,7 @@ from penin.core.tensors import TENSORS_FORMAT, TENSORS_VERSION
 from penin.errors import JournalGapError, UsageError
 from penin.ingress.rejected import REJECTED_NAME
 from penin.runtime.index_files import IndexFiles
+from penin.runtime.ladder import Rung, advised, newest_readable, replaying
 from penin.runtime.recovery import apply_commit
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION
@@ -64,6 +64,13 @@ class IndexStatus(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
+class Damaged(msgspec.Struct, frozen=True):
+    """A snapshot that cannot be read, and why; the state was read from an older one."""
+
+    path: str
+    cause: str
+
+
 class StoreStatus(msgspec.Struct, frozen=True):
     """What `penin status --json` writes."""
 
@@ -79,6 +86,8 @@ class StoreStatus(msgspec.Struct, frozen=True):
     journal: JournalStatus
     indexes: list[IndexStatus]
     rejected_bytes: int
+    damaged: list[Damaged]
+    set_aside: list[str]
     lock: LockState
 
 
@@ -90,7 +99,8 @@ def read_status(directory: Path) -> StoreStatus:
     """
     for attempt in range(READ_TRIES_MAX):
         try:
-            return _read_once(directory)
+            with advised(str(directory)):
+                return _read_once(directory)
         except JournalGapError:
             if attempt == READ_TRIES_MAX - 1:
                 raise
@@ -101,26 +111,20 @@ def _read_once(directory: Path) -> StoreStatus:
     fs = OsFileSystem()
     snapshots = FileSnapshotStore(fs, directory)
     journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
-    latest = snapshots.latest()
-    if latest is None and journal.is_empty():
+    rung = newest_readable(snapshots)
+    if rung is None and journal.is_empty():
         raise UsageError(f"there is no store in {directory}")
     sealed = SealedFiles(fs, directory)
-    state, envelope, checkpoint = State(), Envelope(), None
-    if latest is not None:
-        with latest as blocks:
-            state, envelope = decode_state(blocks, snapshots.path, snapshots.suffix)
-            size_bytes = blocks.size_bytes
-        kept = len(snapshots.checkpoints())
-        if snapshots.suffix == TENSORS_SUFFIX:
-            form = f"{TENSORS_FORMAT} {TENSORS_VERSION}"
-        else:
-            form = f"{FORMAT} {envelope.version}" if envelope.version > 1 else "original"
-        checkpoint = Checkpoint(state.seq, envelope.at, size_bytes, kept, form)
+    if rung is not None and rung.damaged and rung.seq is None and journal.is_empty():
+        raise rung.damaged[0]
+    rung = rung or Rung(State(), Envelope())
+    state, envelope = rung.state, rung.envelope
     at, epoch, store, tail_bytes = envelope.at, envelope.epoch, envelope.store, 0
-    if latest is None or envelope.store is not None:
-        for commit in journal.read(state.seq, envelope.journal_hash):
-            apply_commit(state, commit, directory, sealed)
-            at = commit.at
+    if rung.digest is None:
+        with replaying(snapshots, rung, str(directory), at=lambda: at, locked=False):
+            for commit in journal.read(state.seq, envelope.journal_hash):
+                apply_commit(state, commit, directory, sealed)
+                at = commit.at
         end = journal.end
         if end is not None:
             epoch = max(epoch or 0, end.position.epoch)
@@ -139,10 +143,12 @@ def _read_once(directory: Path) -> StoreStatus:
             for name, history in reader.histories.items()
         },
         documents=len(reader.documents),
-        checkpoint=checkpoint,
+        checkpoint=_checkpoint(rung, snapshots),
         journal=JournalStatus(journal.size_bytes(), len(journal.files()), tail_bytes),
         indexes=_indexes(fs, directory),
         rejected_bytes=_size(directory / REJECTED_NAME),
+        damaged=[Damaged(str(error.path), error.reason) for error in rung.damaged],
+        set_aside=[str(path) for path in snapshots.set_aside_files()],
         lock=lock_state(directory),
     )
 
@@ -157,6 +163,19 @@ def _indexes(fs: OsFileSystem, directory: Path) -> list[IndexStatus]:
         IndexStatus(card.metric, card.dimension, card.seq, card.rows, size_bytes)
         for _, card, size_bytes in found
     ]
+
+
+def _checkpoint(rung: Rung, snapshots: FileSnapshotStore) -> Checkpoint | None:
+    """What there is to say of the snapshot that the state was read from."""
+    if rung.seq is None:
+        return None
+    version = rung.envelope.version
+    if snapshots.suffix == TENSORS_SUFFIX:
+        form = f"{TENSORS_FORMAT} {TENSORS_VERSION}"
+    else:
+        form = f"{FORMAT} {version}" if version > 1 else "original"
+    kept = len(snapshots.checkpoints())
+    return Checkpoint(rung.seq, rung.envelope.at, rung.size_bytes, kept, form)
 
 
 def _size(path: Path) -> int:

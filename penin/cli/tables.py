@@ -15,8 +15,8 @@ from rich.text import Text
 from penin.cli.terminal import is_terminal, print_out, printable
 from penin.core.values import DEPTH_MAX, to_wire
 
-PIPE_COLUMNS: Final = 120
-"""How wide a table is where nobody says how wide the reader is."""
+UNFOLDED: Final = 1_000_000
+"""Columns where nobody looks: nothing is folded there, so that `grep` finds a path."""
 
 
 def print_json(found: Any) -> None:
@@ -54,6 +54,6 @@ def _cell(text: str) -> Text:
 def _print(table: Table) -> None:
     text = io.StringIO()
     shown = is_terminal(sys.stdout)
-    width = None if shown else PIPE_COLUMNS
+    width = None if shown else UNFOLDED
     Console(file=text, force_terminal=shown, width=width).print(table)
     print_out("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))

@@ -57,15 +57,17 @@ def progress_bar(description: str, unit: str, read: Callable[[], Reading]) -> It
         yield bar.stream
 
 
-def print_out(text: str) -> None:
-    """Write to stdout. A reader that has gone (`| head`) is none of our business."""
+def print_out(text: str) -> bool:
+    """Write to stdout; False where the reader has gone (`| head`), which is no error."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
+        return True
     except BrokenPipeError:
         # What is left in Python's buffer would raise again at the interpreter's end.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
 
 
 def reserve_standard_descriptors() -> None:

@@ -116,6 +116,12 @@ EVENTS: Final[dict[str, Event]] = {
             "set_aside",
         ),
     ),
+    "snapshot.set_aside": Event(
+        "warning",
+        "A damaged snapshot was given another name; an older one and the journal after it gave the "
+        "same state.",
+        ("path", "set_aside", "cause"),
+    ),
     "recovery.abandoned": Event(
         "info", "A signal came while recovering; nothing was written.", ("signal",), ("seconds",)
     ),
@@ -293,7 +299,7 @@ FIELDS: Final[dict[str, str]] = {
     "score_history_size": "the number of scores",
     "seconds": "how long it took",
     "seq": "the number of the transition, or of the last one that it is about",
-    "set_aside": "the absolute path of the file that keeps what was cut off",
+    "set_aside": "the absolute path of the file that keeps what was cut off, or of what is damaged",
     "signal": "the signal's name, such as `SIGTERM`",
     "snapshot_seq": "the last transition in the snapshot",
     "source": "who sent it: `python`, `stdin` or `file`",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+
+from penin.errors import RefusedValueError
 
 
 def now_text() -> str:
@@ -10,3 +13,19 @@ def now_text() -> str:
     nanoseconds = time.time_ns()
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"
+
+
+def time_of(text: str, field: str) -> str:
+    """A time in ISO 8601 (UTC where it names no offset) as journals write it, to compare as text.
+
+    Raises RefusedValueError, which names `field`, for a text that is none.
+    """
+    try:
+        time_then = datetime.fromisoformat(text)
+        if time_then.tzinfo is None:
+            time_then = time_then.replace(tzinfo=UTC)
+        iso = time_then.astimezone(UTC).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError) as error:
+        reason = f"{text[:100]!r} is no time such as 2026-01-31 or 2026-01-31T12:00:00Z"
+        raise RefusedValueError(field, reason) from error
+    return iso.replace("+00:00", "Z")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,7 +17,7 @@ from penin.runtime.past import read_store
 from penin.runtime.recovery import begin_store
 from penin.runtime.store import Store, resolved, store_at
 from penin.settings import Format, Settings
-from penin.storage.filesystem import FileBlocks, OsFileSystem
+from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem
 from penin.storage.snapshots import FileSnapshotStore, digest_of
 
 
@@ -48,16 +49,35 @@ def convert(
     `directory` holds a store already.
     """
     state, envelope, digest = _read(source, accept_edited=accept_edited)
-    store = store_at(resolved(directory), Settings(format=format or "json"))
+    suffix = f".{format or 'json'}"
+    store_id = new_store(directory, suffix, state, envelope, digest=digest)
+    return Converted(store_id, state.seq, len(state.knowledge_base))
+
+
+def new_store(
+    directory: Path,
+    suffix: str,
+    state: State,
+    envelope: Envelope,
+    *,
+    digest: str | None = None,
+    fs: FileSystem | None = None,
+) -> str:
+    """Make a store of a state in `directory`, which must hold none; its id. See `begin_store`.
+
+    `suffix` is that of its snapshots, `fs` the file system; tests give one that crashes. Durable on
+    return; interrupted, it can be called again. Raises LockedError, StorageError.
+    """
+    place = resolved(directory) if fs is None else str(directory)
+    chosen: Any = suffix.removeprefix(".")
+    store = store_at(place, Settings(format=chosen), fs)
     store.prepare(0.0, time.sleep)
     try:
         if _holds_store(store):
             raise StorageError(directory, "there is a store already; name another directory")
-        at = envelope.at or now_text()
-        store_id = begin_store(store, state, at, envelope, digest)
+        return begin_store(store, state, envelope.at or now_text(), envelope, digest)
     finally:
         store.release()
-    return Converted(store_id, state.seq, len(state.knowledge_base))
 
 
 def _read(source: Path, *, accept_edited: bool) -> tuple[State, Envelope, str | None]:

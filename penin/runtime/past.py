@@ -2,14 +2,13 @@
 
 Any of them is a kept snapshot (or the empty state, where the journal goes back to the beginning)
 and the journal after it, up to the end of some message. Nothing here takes the lock or changes a
-file. A snapshot that is damaged is passed over for an older one, with the same state at the end;
-only the state as it is now is that of the newest snapshot or none (`state_at` without a place).
+file. A snapshot that is damaged is passed over for an older one, with the same state at the end
+(`penin.runtime.ladder`).
 """
 
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,8 @@ from penin.errors import (
     RefusedValueError,
     StorageError,
 )
+from penin.runtime.clock import time_of
+from penin.runtime.ladder import newest_readable, replaying
 from penin.runtime.recovery import apply_commit, check_store, no_snapshot
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem, storage_error
@@ -81,7 +82,7 @@ def state_at(
     """
     if sum(place is not None for place in (seq, checkpoint, at)) > 1:
         raise RefusedValueError("seq", "only one of seq, checkpoint and at names a place")
-    time = None if at is None else _parsed(at)
+    time = None if at is None else time_of(at, "at")
     for attempt in range(READ_TRIES_MAX):
         kept = _Kept(OsFileSystem() if fs is None else fs, directory, whole=whole)
         try:
@@ -128,19 +129,6 @@ def read_state(directory: Path, fs: FileSystem | None = None) -> State:
     return state_at(directory, fs=fs).state
 
 
-def _parsed(at: str) -> str:
-    """A time in the form that commits have, so that the two compare as texts."""
-    try:
-        time = datetime.fromisoformat(at)
-        if time.tzinfo is None:
-            time = time.replace(tzinfo=UTC)
-        text = time.astimezone(UTC).isoformat(timespec="microseconds")
-    except (ValueError, OverflowError) as error:
-        reason = f"{at[:100]!r} is no time such as 2026-01-31T12:00:00Z"
-        raise RefusedValueError("at", reason) from error
-    return text.replace("+00:00", "Z")
-
-
 class _Kept:
     """What a store keeps of its past, at one look; JournalGapError where the look was disturbed."""
 
@@ -162,15 +150,27 @@ class _Kept:
         return self._snapshots.checkpoints()
 
     def now(self) -> Past:
-        """The newest snapshot, and all of the journal after it."""
-        latest = self._latest()
-        if latest is None:
+        """The newest snapshot that can be read, and all of the journal after it."""
+        rung = newest_readable(self._snapshots, whole=self._whole)
+        if rung is None:
             self._check_beginning()
             return self._replayed(State(), Envelope(), None, None)
-        state, envelope = latest
-        if envelope.store is None:
-            return Past(state, envelope, state.seq)
-        return self._replayed(state, envelope, state.seq, None)
+        if rung.digest is not None:
+            return Past(rung.state, rung.envelope, rung.seq)
+        if not rung.damaged:
+            return self._replayed(rung.state, rung.envelope, rung.seq, None)
+        if rung.seq is None and self._journal.is_empty():
+            raise rung.damaged[0]
+        state, snapshot_at = rung.state, rung.envelope.at
+        with replaying(
+            self._snapshots,
+            rung,
+            str(self._directory),
+            at=lambda: snapshot_at if state.seq == rung.seq else None,
+            locked=False,
+        ):
+            past = self._replayed(state, rung.envelope, rung.seq, None)
+        return msgspec.structs.replace(past, passed_over=rung.damaged)
 
     def at_checkpoint(self, seq: int) -> Past:
         """A kept checkpoint as it is, of this store."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from penin.core import door
-from penin.core.formats import decode_state, encode_state
+from penin.core.formats import encode_state
 from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.core.transitions import AnyBody, decode_messages, transition_count
@@ -26,13 +26,21 @@ from penin.errors import (
 )
 from penin.runtime.clock import now_text
 from penin.runtime.digests import digested_beside
+from penin.runtime.ladder import (
+    Rung,
+    SetAside,
+    advised,
+    newest_readable,
+    replaying,
+    step_down,
+)
 from penin.runtime.store import JOURNAL_DIRECTORY, Store
 from penin.settings import Settings
 from penin.storage.commits import Commit, ForkedFrom
 from penin.storage.journal import Journal
 from penin.storage.repair import Repairs
 from penin.storage.sealed import SealedFiles
-from penin.storage.snapshots import JSON_SUFFIX, digest_of
+from penin.storage.snapshots import JSON_SUFFIX
 
 
 class RecoveryAbandonedError(PeninError):
@@ -53,6 +61,7 @@ class Recovered(msgspec.Struct):
     first_replayed_seq: int | None = None
     last_replayed_seq: int | None = None
     original: Path | None = None
+    set_aside: list[SetAside] = []
 
     @property
     def is_new(self) -> bool:
@@ -67,36 +76,33 @@ def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> 
     before the reading is done, so that until then it can be abandoned (RecoveryAbandonedError).
     Raises CorruptionError, FormatError, StorageFullError or another StorageError, OSError.
     """
-    journal, snapshots = store.journal, store.snapshots
     check_format(store, settings)
-    latest = snapshots.latest()
-    envelope, digest = Envelope(), None
-    if latest is None:
-        recovered = Recovered(State(), now_text(), Repairs())
-    else:
-        with latest as blocks:
-            state, envelope = decode_state(
-                blocks, snapshots.path, snapshots.suffix, abandoned=lambda: _check(abandoned)
-            )
-            if envelope.store is None:
-                digest = digest_of(blocks)
-            size = blocks.size_bytes
-        recovered = Recovered(
-            state,
-            envelope.at or now_text(),
-            Repairs(),
-            snapshot_seq=state.seq,
-            snapshot_bytes=size,
-        )
+    with advised(store.name):
+        return _recovered(store, settings, abandoned)
+
+
+def _recovered(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> Recovered:
+    journal, snapshots = store.journal, store.snapshots
+    rung = newest_readable(snapshots, abandoned=lambda: _check(abandoned))
     _check(abandoned)
-    if digest is not None:
-        _convert(store, recovered, envelope, digest)
-    elif latest is None and snapshots.suffix != JSON_SUFFIX:
+    if rung is None:
+        recovered, envelope = Recovered(State(), now_text(), Repairs()), Envelope()
+    else:
+        envelope = rung.envelope
+        at = envelope.at or now_text()
+        recovered = Recovered(rung.state, at, Repairs(), rung.seq, rung.size_bytes)
+    if rung is not None and rung.digest is not None:
+        _convert(store, recovered, envelope, rung.digest)
+    elif rung is not None and rung.damaged:
+        _replay_after_damage(store, recovered, rung, abandoned)
+    elif rung is None and snapshots.suffix != JSON_SUFFIX:
         _begin_with_snapshot(store, recovered)
-    elif latest is None and journal.is_empty():
+    elif rung is None and journal.is_empty():
         journal.create(str(uuid.uuid4()), seq=0, forked_from=None)
     else:
         _replay(store, recovered, envelope, abandoned)
+    if rung is not None:
+        recovered.set_aside = step_down(snapshots, rung, journal.store)
     snapshots.remove_leftovers()
     if store.sealed is not None:
         store.sealed.open(journal.last_seq)
@@ -161,6 +167,16 @@ def _replay(
     check_store(envelope, journal.store, place)
 
 
+def _replay_after_damage(
+    store: Store, recovered: Recovered, rung: Rung, abandoned: Callable[[], bool]
+) -> None:
+    """Replay after a lower rung; raises UnrecoverableError where that does not lead far enough."""
+    if rung.seq is None and store.journal.is_empty():
+        raise rung.damaged[0]
+    with replaying(store.snapshots, rung, store.name, at=lambda: recovered.at, locked=True):
+        _replay(store, recovered, rung.envelope, abandoned)
+
+
 def check_store(envelope: Envelope, store: str, place: Path) -> None:
     """Raise FormatError where a snapshot and a journal are not of one store."""
     if envelope.store is not None and store != envelope.store:
@@ -174,7 +190,7 @@ def no_snapshot(place: Path) -> FormatError:
     return FormatError(
         place,
         "no snapshot beside a journal that goes on from one: it was removed, or a conversion was "
-        "interrupted (then do it again)",
+        "interrupted (then do it again); penin repair makes a new store of what is left",
     )
 
 

@@ -32,6 +32,13 @@ def log_recovered(
     state, repairs = recovered.state, recovered.repairs
     if recovered.original is not None:
         log.info("store.converted", dir=store.name, original=str(recovered.original), seq=state.seq)
+    for damaged in recovered.set_aside:
+        log.warning(
+            "snapshot.set_aside",
+            path=str(damaged.path),
+            set_aside=str(damaged.aside),
+            cause=damaged.cause,
+        )
     optional: dict[str, object] = {
         "snapshot_seq": recovered.snapshot_seq,
         "first_replayed_seq": recovered.first_replayed_seq,

@@ -310,6 +310,11 @@ class FileBlocks:
         """How long the file is."""
         return self._fs.size(self._fd)
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells this file from all others."""
+        return self._fs.identity(self._fd)
+
     def map(self) -> memoryview:
         """The whole file as `FileSystem.map` gives it; raises `StorageError`."""
         try:
@@ -331,18 +336,6 @@ class FileBlocks:
 
     def __exit__(self, *_: object) -> None:
         self._fs.close(self._fd)
-
-
-def give_back(mapped: memoryview, start: int, stop: int) -> None:
-    """Let bytes `start` to `stop` of a mapped file leave the memory of the process.
-
-    `mapped` is what `FileSystem.map` returned, or a part of it. Reading the bytes again brings them
-    back. Nothing happens where the platform has no way to do it.
-    """
-    file = mapped.obj
-    if isinstance(file, mmap.mmap) and hasattr(file, "madvise"):
-        start -= start % mmap.PAGESIZE
-        file.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
 
 def write_synced(fs: FileSystem, path: Path, chunks: Iterable[bytes | memoryview]) -> int:

@@ -16,7 +16,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
-from penin.errors import RotationError, StorageError, StorageFullError
+from penin.errors import CorruptionError, RotationError, StorageError, StorageFullError
 from penin.storage.append_file import AppendFile
 from penin.storage.commits import (
     ZERO_HASH,
@@ -86,7 +86,10 @@ class FileJournal:
     @property
     def _any_header(self) -> Header:
         header = self._header if self._header is not None else self._read_end.header
-        assert header is not None, "nothing tells whose journal it is"
+        if header is None:
+            # Its sole file is empty, beside a snapshot: a header was durable before any of those.
+            path = self._read_end.files[0].path
+            raise CorruptionError(path, 0, "no header, and nothing tells whose journal it is")
         return header
 
     @property

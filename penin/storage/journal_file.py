@@ -21,7 +21,8 @@ from penin.storage.commits import (
     parse_line,
 )
 from penin.storage.filesystem import FileSystem, storage_error
-from penin.storage.reader import JournalFile, JournalReader, Scan, journal_file, journal_lines
+from penin.storage.lines import journal_lines
+from penin.storage.reader import JournalFile, JournalReader, Scan, journal_file
 from penin.storage.tail import Torn, is_bare
 
 
@@ -63,8 +64,10 @@ class JournalFileScan(Scan):
         try:
             fd = self._fs.open_read(path)
             try:
-                for commit in self.follow(fd, self._file, newest=newest):
-                    yield self._line_begin, commit
+                for line in self.follow(fd, self._file, newest=newest):
+                    self._note(line)
+                    if isinstance(line, Commit) and line.seq >= line.first:
+                        yield self._line_begin, line
             except CorruptionError as error:
                 self._set_aside(fd, error)
             finally:
@@ -73,15 +76,14 @@ class JournalFileScan(Scan):
         except OSError as error:
             raise storage_error(path, error) from error
 
-    def asked_for(self, parsed: Header | Commit, file: JournalFile) -> Commit | None:
+    def _note(self, line: Header | Commit) -> None:
         assert self.position is not None  # the end of this line
         self._line_begin, self._line_end = self._line_end, self.position.offset
-        if isinstance(parsed, Commit):
-            self.openings += parsed.seq < parsed.first
-            self.synced = parsed.synced
-            self.first_at = self.first_at or parsed.at
-            self.last_at = parsed.at
-        return super().asked_for(parsed, file)
+        if isinstance(line, Commit):
+            self.openings += line.seq < line.first
+            self.synced = line.synced
+            self.first_at = self.first_at or line.at
+            self.last_at = line.at
 
     def _set_aside(self, fd: int, error: CorruptionError) -> None:
         start = self._fs.read(fd, HEADER_BYTES_MAX + 1, 0)

@@ -14,11 +14,11 @@ that, also where its name has long been another file's.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import struct
 from typing import TYPE_CHECKING, Final
 
 from penin.errors import CorruptionError
-from penin.storage.filesystem import give_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,18 @@ def block_digests(data: memoryview) -> bytes:
     """The digests of all blocks, behind each other."""
     blocks = (data[start : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES))
     return b"".join(map(block_digest, blocks))
+
+
+def give_back(mapped: memoryview, start: int, stop: int) -> None:
+    """Let bytes `start` to `stop` of a mapped file leave the memory of the process.
+
+    `mapped` is what `FileSystem.map` returned, or a part of it. Reading the bytes again brings them
+    back. Nothing happens where the platform has no way to do it.
+    """
+    file = mapped.obj
+    if isinstance(file, mmap.mmap) and hasattr(file, "madvise"):
+        start -= start % mmap.PAGESIZE
+        file.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
 
 class MappedFile:

@@ -189,6 +189,9 @@ class MemoryJournal:
         self._parts[-1].size += len(line)
 
 
+_ONLY_LATEST = "in memory only the latest snapshot is kept"
+
+
 class MemoryBlocks(tuple[bytes, ...]):
     """The `SnapshotBlocks` port in memory: the blocks as they were put."""
 
@@ -209,7 +212,7 @@ class MemoryBlocks(tuple[bytes, ...]):
 
 
 class MemorySnapshotStore:
-    """The `SnapshotStore` port in memory."""
+    """The `SnapshotStore` port in memory: only the latest can be read, and is never damaged."""
 
     def __init__(self, suffix: str = JSON_SUFFIX) -> None:
         self.path = MEMORY_PATH
@@ -241,6 +244,19 @@ class MemorySnapshotStore:
         times = [(file.seq, file.at) for file in files]
         kept = kept_seqs(times, now=now, retention=retention, valid=valid)
         self._kept = {file.path.name for file in files if file.seq in kept}
+
+    def open_checkpoint(self, file: CheckpointFile) -> MemoryBlocks:
+        raise StorageError(file.path, _ONLY_LATEST)
+
+    def set_aside(self, paths: Sequence[Path], at: str) -> list[Path]:
+        del at
+        raise StorageError(paths[0], _ONLY_LATEST)
+
+    def set_aside_checkpoints(self) -> list[CheckpointFile]:
+        return []
+
+    def adopt(self, file: CheckpointFile) -> None:
+        raise StorageError(file.path, _ONLY_LATEST)
 
     def keep_original(self) -> Path:
         if self._latest is None:

@@ -21,7 +21,7 @@ class Journal(Protocol):
 
     @property
     def store(self) -> str:
-        """The id of the store, once read or created."""
+        """The id of the store, once read or created; `CorruptionError` where nothing tells it."""
 
     @property
     def forked_from(self) -> ForkedFrom | None:

@@ -15,7 +15,6 @@ Rules:
 
 from __future__ import annotations
 
-import io
 import re
 from collections import deque
 from contextlib import contextmanager
@@ -38,7 +37,8 @@ from penin.storage.commits import (
     parse_line,
     stated_hash,
 )
-from penin.storage.filesystem import READ_BYTES, FileSystem, read_all, storage_error
+from penin.storage.filesystem import FileSystem, read_all, storage_error
+from penin.storage.lines import journal_lines
 from penin.storage.tail import Corrupt, Torn, classify, is_bare
 
 if TYPE_CHECKING:
@@ -86,16 +86,6 @@ def journal_file(path: Path) -> JournalFile | None:
     return None if name is None else JournalFile(int(name[1]), path)
 
 
-def journal_lines(fs: FileSystem, fd: int, offset: int) -> Iterator[bytes]:
-    """Yield the lines from `offset` on, newlines included; the last one may lack it.
-
-    A line longer than a frame can be is yielded in pieces, none of which is a valid line.
-    """
-    stream = io.BufferedReader(_RawFile(fs, fd, offset), READ_BYTES)
-    while line := stream.readline(FRAME_BYTES_MAX + 1):
-        yield line
-
-
 class JournalReader:
     """The journal as it is on disk now. Takes no lock and touches nothing."""
 
@@ -103,6 +93,12 @@ class JournalReader:
         self._fs = fs
         self._directory = directory
         self.end: JournalEnd | None = None  # set by a reading that was exhausted
+        self._scan: Scan | None = None
+
+    @property
+    def position(self) -> Position | None:
+        """The end of the line that a reading under way yielded last."""
+        return None if self._scan is None else self._scan.position
 
     def files(self) -> list[JournalFile]:
         """Return the journal files, oldest first; none where there is no journal."""
@@ -138,7 +134,7 @@ class JournalReader:
         files = self.files()
         if not files:
             return None
-        with self._opened(files[0]) as fd:
+        with self.opened(files[0]) as fd:
             start = self._fs.read(fd, HEADER_BYTES_MAX, 0)
         try:
             parsed = parse_line(start[: start.find(b"\n") + 1])
@@ -154,11 +150,17 @@ class JournalReader:
 
     def file_size(self, file: JournalFile) -> int:
         """Return the size of one journal file in bytes."""
-        with self._opened(file) as fd:
+        with self.opened(file) as fd:
             return self._fs.size(fd)
 
     def read(self, after_seq: int, anchor_hash: str | None = None) -> Generator[Commit, None, None]:
-        """Yield, in order, every commit that holds transitions after `after_seq`.
+        """Yield, in order, every commit that holds transitions after `after_seq`; see `lines`."""
+        for line in self.lines(after_seq, anchor_hash):
+            if isinstance(line, Commit) and after_seq < line.seq >= line.first:
+                yield line
+
+    def lines(self, after_seq: int, anchor_hash: str | None = None) -> Iterator[Header | Commit]:
+        """Yield, in order, every line of the chain from the file that holds `after_seq` + 1 on.
 
         `anchor_hash` is the snapshot's `journal_hash`: some line at `after_seq` has that hash, or
         the header of the file that begins after it names it as `prev`. Without one (no snapshot)
@@ -170,7 +172,7 @@ class JournalReader:
         snapshot or a file vanishes, `FormatError` for a later version, and `StorageError` where a
         file cannot be read. What was yielded before is then not all.
         """
-        self.end = None
+        self.end, self._scan = None, None
         files = self.files()
         doubted = self._doubted(files) if files else None
         if doubted is not None:
@@ -181,9 +183,9 @@ class JournalReader:
         start = sum(file.first <= after_seq + 1 for file in files) - 1
         if start < 0:
             raise JournalGapError(self._directory, 0, f"no file holds seq {after_seq + 1}")
-        scan = Scan(self._fs, after_seq, anchor_hash)
+        self._scan = scan = Scan(self._fs, after_seq, anchor_hash)
         for file in files[start:]:
-            with self._opened(file) as fd:
+            with self.opened(file) as fd:
                 yield from scan.follow(fd, file, newest=file is files[-1])
         if not scan.anchored:
             raise _no_continuation(files[start].path, after_seq)
@@ -195,7 +197,7 @@ class JournalReader:
 
     def _doubted(self, files: list[JournalFile]) -> _Doubted | None:
         """Return the newest file if it holds only its header and may not be part of the chain."""
-        with self._opened(files[-1]) as fd:
+        with self.opened(files[-1]) as fd:
             start = self._fs.read(fd, HEADER_BYTES_MAX + 1, 0)
         if not is_bare(start):
             return None
@@ -213,7 +215,7 @@ class JournalReader:
         return _Doubted(files[-1], header, len(start))
 
     def _last_hash(self, file: JournalFile) -> str | None:
-        with self._opened(file) as fd:
+        with self.opened(file) as fd:
             size = self._fs.size(fd)
             return stated_hash(self._fs.read(fd, HASH_TAIL_BYTES, max(0, size - HASH_TAIL_BYTES)))
 
@@ -230,7 +232,8 @@ class JournalReader:
         )
 
     @contextmanager
-    def _opened(self, file: JournalFile) -> Iterator[int]:
+    def opened(self, file: JournalFile) -> Iterator[int]:
+        """Open a journal file for reading; errors in the block are told as `lines` tells them."""
         try:
             fd = self._fs.open_read(file.path)
             try:
@@ -244,7 +247,7 @@ class JournalReader:
 
 
 class Scan:
-    """The state of one pass along the chain. A subclass may look at each line in `asked_for`."""
+    """The state of one pass along the chain."""
 
     def __init__(self, fs: FileSystem, after_seq: int, anchor_hash: str | None) -> None:
         self._fs = fs
@@ -257,22 +260,21 @@ class Scan:
         self.durable: Position | None = None
         self.tail: Torn | None = None
 
-    def follow(self, fd: int, file: JournalFile, *, newest: bool) -> Iterator[Commit]:
-        """Yield the commits of the next file of the chain that are asked for."""
+    def follow(self, fd: int, file: JournalFile, *, newest: bool) -> Iterator[Header | Commit]:
+        """Yield the lines of the next file of the chain."""
         offset = 0
         while True:
             line, reason = b"", "it is empty"
             for line in journal_lines(self._fs, fd, offset):
                 try:
-                    commit = self._accept(line, file, offset)
+                    parsed = self._accept(line, file, offset)
                 except UnknownVersionError as error:
                     raise FormatError(file.path, error.reason) from error
                 except InvalidLineError as error:
                     reason = error.reason
                     break
                 offset += len(line)
-                if commit is not None:
-                    yield commit
+                yield parsed
             else:
                 if offset > 0:
                     return
@@ -283,8 +285,8 @@ class Scan:
             # A writer at work has changed it in between: look again.
         self._judge(region, file, offset, reason, newest=newest)
 
-    def _accept(self, line: bytes, file: JournalFile, offset: int) -> Commit | None:
-        """Take the next line; return it if it is a commit that is asked for."""
+    def _accept(self, line: bytes, file: JournalFile, offset: int) -> Header | Commit:
+        """Take the next line."""
         parsed = parse_line(line)
         if self.position is None:
             before = Position(file.first - 1, 0, parsed.prev, 0)
@@ -303,7 +305,8 @@ class Scan:
                 self.durable = self._unsynced.popleft()
         self._unsynced.append(position)
         self.position = position
-        return self.asked_for(parsed, file)
+        self._check_anchor(parsed, file)
+        return parsed
 
     def _check_header(self, header: Header, file: JournalFile) -> None:
         if header.first != file.first:
@@ -315,15 +318,13 @@ class Scan:
             if header.prev != (ZERO_HASH if fork is None else fork.hash):
                 raise InvalidLineError("it is the first of all, and its prev is not that of one")
 
-    def asked_for(self, parsed: Header | Commit, file: JournalFile) -> Commit | None:
-        """Return a commit that is to be yielded; JournalGapError before the first one in vain."""
-        if not self.anchored and is_anchor(parsed, self._after_seq, self._anchor_hash or ""):
-            self.anchored = True
-        if isinstance(parsed, Header) or parsed.seq <= self._after_seq:
-            return None
+    def _check_anchor(self, parsed: Header | Commit, file: JournalFile) -> None:
+        """Look for the anchor; JournalGapError where a transition comes before it."""
         if not self.anchored:
-            raise _no_continuation(file.path, self._after_seq)
-        return parsed if parsed.seq >= parsed.first else None
+            if is_anchor(parsed, self._after_seq, self._anchor_hash or ""):
+                self.anchored = True
+            elif isinstance(parsed, Commit) and parsed.seq > self._after_seq:
+                raise _no_continuation(file.path, self._after_seq)
 
     def _judge(
         self, region: bytes, file: JournalFile, offset: int, reason: str, *, newest: bool
@@ -378,22 +379,3 @@ def _end(files: list[JournalFile], scan: Scan, doubted: _Doubted | None) -> Jour
 
 def _no_continuation(path: Path, after_seq: int) -> JournalGapError:
     return JournalGapError(path, 0, f"no journal file continues the snapshot at seq {after_seq}")
-
-
-class _RawFile(io.RawIOBase):
-    """A file of a `FileSystem`, from an offset on, for the standard library's buffering."""
-
-    def __init__(self, fs: FileSystem, fd: int, offset: int) -> None:
-        super().__init__()
-        self._fs = fs
-        self._fd = fd
-        self._offset = offset
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._fs.read(self._fd, len(buffer), self._offset)
-        buffer[: len(data)] = data
-        self._offset += len(data)
-        return len(data)

@@ -25,7 +25,7 @@ from penin.storage.filesystem import (
     write_all,
     write_file_durably,
 )
-from penin.storage.reader import journal_lines
+from penin.storage.lines import journal_lines
 from penin.storage.tail import Torn
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ its first snapshot. Rules of `FileSnapshotStore`:
    the one before it is among the checkpoints.
 2. Nothing is deleted before the last of these syncs has succeeded: `prune` is a step of its own,
    and so is trimming the journal, up to `oldest_kept_seq`.
-3. At least one earlier checkpoint is always kept, so that a damaged snapshot has a way back.
+3. At least one earlier checkpoint is always kept, so that a damaged snapshot has a way back. What
+   is damaged is given another name (`*.corrupt-<time>`), and never overwritten or deleted.
    Which others are is told by `penin.storage.retention`.
 """
 
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
 
-from penin.errors import FormatError, StorageError
+from penin.errors import FormatError, JournalGapError, StorageError
 from penin.storage.filesystem import (
     LINK_REFUSED_ERRNOS,
     FileBlocks,
@@ -35,7 +36,7 @@ from penin.storage.filesystem import (
 from penin.storage.retention import CHECKPOINTS_KEPT_MIN, Retention, kept_seqs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
 JSON_SUFFIX: Final = ".json"
@@ -45,6 +46,8 @@ SUFFIXES: Final = (JSON_SUFFIX, TENSORS_SUFFIX)
 CHECKPOINTS_DIRECTORY: Final = "checkpoints"
 _STATE_STEM = "state"
 _STAGING_SUFFIX = ".tmp"
+_ASIDE = ".corrupt-"
+_ASIDE_NAME = re.compile(r"[^/]+\.(?:json|safetensors)\.corrupt-[0-9TZ.]+")
 _CHECKPOINT_NAME = re.compile(r"([0-9]{20})-([^/]*)\.(?:json|safetensors)")
 _NAME_TIME = "%Y%m%dT%H%M%SZ"
 
@@ -122,6 +125,28 @@ class SnapshotStore(Protocol):
 
         `now` is a time like those of commits; `valid` has the seqs of checkpoints that are known to
         be good. Raises `StorageError`; what was deleted until then stays deleted.
+        """
+
+    def open_checkpoint(self, file: CheckpointFile) -> SnapshotBlocks:
+        """Open a kept snapshot, for the caller to close.
+
+        Raises `JournalGapError` where it vanished meanwhile, and `StorageError`.
+        """
+
+    def set_aside(self, paths: Sequence[Path], at: str) -> list[Path]:
+        """Give damaged snapshots another name, and return those; durable on return.
+
+        The latest one keeps its name beside, until `adopt` or `put` replaces it. No other file is
+        overwritten. `at` is the time now. Raises `StorageError`.
+        """
+
+    def set_aside_checkpoints(self) -> list[CheckpointFile]:
+        """Return the checkpoints that were set aside, as what they were."""
+
+    def adopt(self, file: CheckpointFile) -> None:
+        """Make a kept snapshot the latest one, atomically; durable on return.
+
+        Raises `StorageError`.
         """
 
     def keep_original(self) -> Path:
@@ -207,6 +232,72 @@ class FileSnapshotStore:
             except OSError as error:
                 raise storage_error(self._checkpoints, error) from error
 
+    def open_checkpoint(self, file: CheckpointFile) -> FileBlocks:
+        try:
+            return FileBlocks(self._fs, file.path)
+        except FileNotFoundError as error:
+            raise JournalGapError(file.path, 0, "it vanished while it was read") from error
+        except OSError as error:
+            raise storage_error(file.path, error) from error
+
+    def set_aside(self, paths: Sequence[Path], at: str) -> list[Path]:
+        try:
+            aside = [self._set_aside(path, at) for path in paths]
+            for directory in sorted({path.parent for path in aside}):
+                self._fs.sync_directory(directory)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        return aside
+
+    def _set_aside(self, path: Path, at: str) -> Path:
+        names = self._fs.names(path.parent)
+        stem = f"{path.name}{_ASIDE}"
+        is_latest = path == self.path
+        for name in names if is_latest else ():
+            kept = path.with_name(name)
+            if _ASIDE_NAME.fullmatch(name) and name.startswith(stem) and self._is_same(path, kept):
+                return kept  # by an opening that was interrupted
+        first = name = stem + _compact(at)
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{first}.{number}"
+        if is_latest:
+            give_second_name(self._fs, path, path.with_name(name))
+        else:
+            self._fs.rename(path, path.with_name(name))
+        return path.with_name(name)
+
+    def _is_same(self, path: Path, other: Path) -> bool:
+        with FileBlocks(self._fs, path) as left, FileBlocks(self._fs, other) as right:
+            return left.size_bytes == right.size_bytes and digest_of(left) == digest_of(right)
+
+    def set_aside_checkpoints(self) -> list[CheckpointFile]:
+        return [
+            file
+            for path in self.set_aside_files()
+            if (file := checkpoint_file(path.parent, path.name.partition(_ASIDE)[0]))
+        ]
+
+    def set_aside_files(self) -> list[Path]:
+        """Return what was set aside, be it the latest snapshot or a checkpoint."""
+        found: list[Path] = []
+        for directory in (self._directory, self._checkpoints):
+            try:
+                names = self._fs.names(directory)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise storage_error(directory, error) from error
+            found += [directory / name for name in names if _ASIDE_NAME.fullmatch(name)]
+        return found
+
+    def adopt(self, file: CheckpointFile) -> None:
+        try:
+            give_second_name(self._fs, file.path, self.path)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+
     def keep_original(self) -> Path:
         """Give `state.json` a name that no later snapshot takes, and return it; durably."""
         original = self.latest()
@@ -264,8 +355,12 @@ def give_second_name(fs: FileSystem, source: Path, target: Path) -> None:
 
 def checkpoint_name(seq: int, at: str, suffix: str = JSON_SUFFIX) -> str:
     """Return the file name of a checkpoint: its seq, and its time as `20260131T120000Z`."""
-    seconds = at.partition(".")[0]
-    return f"{seq:020d}-{re.sub('[^0-9T]', '', seconds)}Z{suffix}"
+    return f"{seq:020d}-{_compact(at)}{suffix}"
+
+
+def _compact(at: str) -> str:
+    """A time as `20260131T120000Z`."""
+    return re.sub("[^0-9T]", "", at.partition(".")[0]) + "Z"
 
 
 def checkpoint_file(directory: Path, name: str) -> CheckpointFile | None:
@@ -299,5 +394,6 @@ def _is_leftover(name: str) -> bool:
     return any(
         name.startswith(f"{_STATE_STEM}{suffix}{_STAGING_SUFFIX}-")
         or name.endswith(suffix + _STAGING_SUFFIX)
+        or (name.endswith(_STAGING_SUFFIX) and f"{suffix}{_ASIDE}" in name)
         for suffix in SUFFIXES
     )

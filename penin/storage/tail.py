@@ -39,6 +39,8 @@ from penin.storage.filesystem import SECTOR_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_COMMIT_START = b'{"epoch":'
+
 
 class Torn(msgspec.Struct, frozen=True):
     """A torn tail: `size` bytes from `offset` on are what a crash left of unfinished writes."""
@@ -70,8 +72,12 @@ def classify(region: bytes, offset: int, last: Position) -> Torn | Corrupt:
 
 
 def is_bare(region: bytes) -> bool:
-    """Tell whether a file holds nothing but its header, be it whole or broken."""
-    return len(region) <= HEADER_BYTES_MAX and b"\n" not in region[:-1]
+    """Tell whether a file holds nothing but its header, be it whole or broken.
+
+    A commit in it, behind a newline that is damaged, was written after the header was durable.
+    """
+    is_one_line = len(region) <= HEADER_BYTES_MAX and b"\n" not in region[:-1]
+    return is_one_line and _COMMIT_START not in region
 
 
 def has_zero_sector(region: bytes, offset: int) -> bool:

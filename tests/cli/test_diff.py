@@ -25,8 +25,7 @@ score_history   1 appended, 0 dropped, 3 now
 """  # noqa: E501  # as it is said
 
 BY_SEQ = """\
-before          3: seq 2 (the message before seq 3, which is inside one) at 2026-01-31T12:02:00.000000Z, store
-                6f1c7d0e-2b34-4a58-9c6d-7e8f90a1b2c3
+before          3: seq 2 (the message before seq 3, which is inside one) at 2026-01-31T12:02:00.000000Z, store 6f1c7d0e-2b34-4a58-9c6d-7e8f90a1b2c3
 after           7: seq 7 at 2026-01-31T12:03:00.000000Z, store 6f1c7d0e-2b34-4a58-9c6d-7e8f90a1b2c3
 knowledge base  2 added, 0 changed, 0 removed
 documents       1 added, 0 changed, 0 removed

@@ -14,8 +14,10 @@ SHARED = ("run", "send", "import")
 
 def parameters(command: str) -> dict[str, Any]:
     """The options of a command by their parameter names, as typer has them."""
-    group: Any = typer.main.get_command(app)
-    found = group.commands[command].params
+    group: Any = typer.main.get_command(app)  # and then the command in it
+    for word in command.split():
+        group = group.commands[word]
+    found = group.params
     return {
         parameter.name: parameter
         for parameter in found
@@ -46,7 +48,8 @@ def _row(name: str, parameter: Any, default: str) -> str:
     flags = ", ".join(f"`{flag}`" for flag in (*parameter.opts, *parameter.secondary_opts))
     variable = ""
     if parameter.envvar is not None:
-        assert parameter.envvar == environment_name(name)
+        named = parameter.opts[0].removeprefix("--").replace("-", "_")
+        assert parameter.envvar == environment_name(named)
         variable = f"`{parameter.envvar}`"
     cells = [flags, _value(parameter), default, variable, parameter.help]
     return f"| {' | '.join(cells)} |"

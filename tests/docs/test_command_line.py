@@ -30,7 +30,7 @@ def test_every_command_is_named():
 
 
 def commands_in(cell):
-    return re.findall(r"^`penin (\w+)", cell)
+    return re.findall(r"^`penin (\w+(?: [a-z]+)?)", cell)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -39,7 +39,7 @@ def test_the_options_of_a_command_are_those_of_its_help(command, capfd):
     if command in SHARED:
         shared = documented(COMMON)
         options, variables = options | shared[0], variables | shared[1]
-    main([command, "--help"])
+    main([*command.split(), "--help"])
     shown = capfd.readouterr().out
     listed = shown.partition("\nOptions:\n")[2]
     flags = re.findall(r"^  (?:-h, )?(--[\w-]+)(?: / (--[\w-]+))?", listed, re.MULTILINE)

@@ -153,14 +153,21 @@ async def test_a_second_opening_in_the_same_process_is_refused(store):
         assert orchestrator.applied_seq == 1
 
 
+def first_journal_file(store):
+    return min((store / "journal").iterdir())
+
+
 async def test_a_damaged_store_is_refused_without_an_exception_group(store):
     async with penin.open(store) as orchestrator:
         await orchestrator.add_score(1.0)
-    damaged = (store / "state.json").read_bytes().replace(b"1.0", b"2.0", 1)
-    (store / "state.json").write_bytes(damaged)
-    with pytest.raises(CorruptionError):
+    files = [store / "state.json", *(store / "checkpoints").iterdir(), first_journal_file(store)]
+    damaged = [path.read_bytes().replace(b"1.0", b"2.0", 1) for path in files]
+    for path, content in zip(files, damaged, strict=True):
+        path.write_bytes(content)
+    with pytest.raises(CorruptionError) as caught:
         await penin.open(store)
-    assert (store / "state.json").read_bytes() == damaged
+    assert "penin repair" in str(caught.value)
+    assert [path.read_bytes() for path in files] == damaged
 
 
 async def test_a_directory_that_cannot_be_made_is_a_penin_error(tmp_path):

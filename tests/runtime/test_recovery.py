@@ -230,13 +230,13 @@ async def test_a_damaged_line_is_corruption_with_its_file_and_position_and_stays
     assert fs.content(FIRST) == before
 
 
-async def test_a_damaged_snapshot_is_corruption_and_is_not_overwritten():
+async def test_a_damaged_snapshot_is_kept_aside_and_not_overwritten():
     fs = await lived(CrashableFileSystem(), checkpoint_after=4)
     damaged = fs.content(STATE).replace(b"4.0", b"9.0", 1)
     fs.replace_content(STATE, damaged)
-    with pytest.raises(StorageError):
-        recovering(fs)
-    assert fs.content(STATE) == damaged
+    recovered = recovering(fs)
+    assert list(recovered.state.score_history) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert {fs.content(aside.aside) for aside in recovered.set_aside} == {damaged}
 
 
 async def test_a_snapshot_that_no_journal_file_continues_is_corruption():

@@ -52,6 +52,19 @@ def test_commits_are_read_in_order_over_all_files_and_openings_are_not(owner, re
     assert reader.size_bytes() == owner.journal.size_bytes()
 
 
+def test_a_short_file_whose_header_lost_its_newline_is_not_taken_for_one_that_was_being_made(
+    fs, owner, reader
+):
+    owner.append()
+    owner.journal.rotate()
+    owner.append()
+    path = journal_path(JOURNAL, 2)
+    header, _, rest = fs.content(path).partition(b"\n")
+    fs.replace_content(path, header + b"\x0b" + rest)
+    with pytest.raises(CorruptionError):
+        seqs(reader)
+
+
 def test_reading_changes_nothing_and_closes_what_it_opened(fs, owner, reader):
     owner.append()
     owner.stop()
