@@ -7,6 +7,7 @@ Whatever was acknowledged survives `kill -9`. See `README.md` and `docs/`.
 """
 
 from penin.core import NumericVectorArtifact, OmegaMetaOrchestrator, StateEncoder, state_decoder
+from penin.core.migration import Draft
 from penin.core.nearest import Neighbour
 from penin.core.transitions import Ack
 from penin.errors import PeninError
@@ -28,6 +29,7 @@ __all__ = [
     "AsyncOrchestrator",
     "BackedUp",
     "BlockingOrchestrator",
+    "Draft",
     "EmbeddedOrchestrator",
     "Neighbour",
     "NumericVectorArtifact",

@@ -6,6 +6,7 @@ path of a file, a position in bytes, a seq. `str(error)` is a sentence for a per
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 
@@ -197,6 +198,22 @@ class UnsupportedPlatformError(PeninError):
     """The platform lacks what `penin.open` needs."""
 
 
+# -- migrations ------------------------------------------------------------------------------
+
+
+class MigrationError(PeninError):
+    """The owner's data cannot be brought to another schema version. Nothing was changed.
+
+    `path` is the store, `version` the one that the migration starts from: `migrations[version]`.
+    """
+
+    def __init__(self, path: Path | str, version: int, reason: str) -> None:
+        super().__init__(f"{path}: schema version {version} to {version + 1}: {reason}")
+        self.path = Path(path)
+        self.version = version
+        self.reason = reason
+
+
 # -- workers ----------------------------------------------------------------------------------
 
 
@@ -216,3 +233,11 @@ class FinalCheckpointError(PeninError):
 
 class UsageError(PeninError):
     """A mistake in how something was called: no such worker, an argument that no worker has."""
+
+
+def raised_at(error: BaseException) -> str:
+    """Where an error was raised, as the end of a sentence about it; for code that is not ours."""
+    if isinstance(error, SyntaxError):
+        return ""  # it names its place itself
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""

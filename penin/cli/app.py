@@ -21,6 +21,7 @@ from penin.cli.export import export
 from penin.cli.get import get
 from penin.cli.import_ import import_
 from penin.cli.inspect import inspect
+from penin.cli.migrate import migrate
 from penin.cli.repair import repair
 from penin.cli.restore import restore
 from penin.cli.run import run
@@ -50,6 +51,7 @@ app.command(help=help.DIFF, context_settings=_HELP_OPTION)(diff)
 app.command(help=help.CHECKPOINTS, context_settings=_HELP_OPTION)(checkpoints)
 app.command(help=help.RESTORE, context_settings=_HELP_OPTION)(restore)
 app.command(help=help.BACKUP, context_settings=_HELP_OPTION)(backup)
+app.command(help=help.MIGRATE, context_settings=_HELP_OPTION)(migrate)
 app.command(help=help.CONVERT, context_settings=_HELP_OPTION)(convert)
 app.command(name="import", help=help.IMPORT, context_settings=_HELP_OPTION)(import_)
 app.command(help=help.EXPORT, context_settings=_HELP_OPTION)(export)
@@ -76,6 +78,7 @@ COMMANDS: Final = (
     "backup",
     "verify",
     "repair",
+    "migrate",
     "convert",
     "import",
     "export",

@@ -70,7 +70,7 @@ def diff(
         print_json(_shown(compared, limit))
     else:
         print_rows(_rows(compared))
-        print_out("".join(_name_lines(compared.difference, limit)))
+        print_out("".join(name_lines(compared.difference, limit)))
     return ExitCode.SUCCESS if compared.difference.is_empty else ExitCode.NEGATIVE
 
 
@@ -80,14 +80,15 @@ def _shown(compared: Compared, limit: int | None) -> Shown:
         compared.before,
         compared.after,
         found.is_empty,
-        _by_change(found.knowledge_base, limit),
-        _by_change(found.documents, limit),
+        names_by_change(found.knowledge_base, limit),
+        names_by_change(found.documents, limit),
         found.histories,
         found.history_maxlen,
     )
 
 
-def _by_change(found: NameDifference, limit: int | None) -> NamesByChange:
+def names_by_change(found: NameDifference, limit: int | None) -> NamesByChange:
+    """The names with their counts, for programs."""
     changes: list[list[str]] = [getattr(found, change) for _, change in _MARKS]
     return NamesByChange(*(Names(len(names), names[:limit]) for names in changes))
 
@@ -102,12 +103,12 @@ def _rows(compared: Compared) -> Iterator[tuple[str, str]]:
     if found.is_empty:
         yield "equal", "knowledge base, documents and histories, bit for bit"
         return
-    yield "knowledge base", _counts(found.knowledge_base)
-    yield "documents", _counts(found.documents)
+    yield "knowledge base", counts_shown(found.knowledge_base)
+    yield "documents", counts_shown(found.documents)
     if found.history_maxlen is not None:
         yield "new histories", _bounds(found.history_maxlen.before, found.history_maxlen.after)
     for name, history in found.histories.items():
-        yield name, _history(history)
+        yield name, history_shown(history)
 
 
 def _side(side: Side) -> str:
@@ -119,13 +120,15 @@ def _side(side: Side) -> str:
     return f"{text}, store {side.store}" if side.store is not None else text
 
 
-def _counts(found: NameDifference) -> str:
+def counts_shown(found: NameDifference) -> str:
+    """How many names of each kind, for people."""
     if found.is_empty:
         return "the same"
     return ", ".join(f"{len(getattr(found, change)):,} {change}" for _, change in _MARKS)
 
 
-def _history(found: HistoryDifference) -> str:
+def history_shown(found: HistoryDifference) -> str:
+    """What became of a history, for people."""
     if found.change == "added":
         return f"added, with {counted(found.size_after, 'item')} ({_bound(found.maxlen_after)})"
     if found.change == "removed":
@@ -144,8 +147,8 @@ def _bound(maxlen: int | None) -> str:
     return "all kept" if maxlen is None else f"the newest {maxlen:,} kept"
 
 
-def _name_lines(found: Difference, limit: int | None) -> Iterator[str]:
-    """A line for each name: a mark, the part of the state, the name."""
+def name_lines(found: Difference, limit: int | None) -> Iterator[str]:
+    """A line for each name: a mark, the part of the state, the name; `limit` of each kind."""
     parts: tuple[tuple[str, Any], ...] = (
         ("artifact", found.knowledge_base),
         ("document", found.documents),

@@ -11,6 +11,7 @@ from penin.errors import (
     FinalCheckpointError,
     FormatError,
     LockedError,
+    MigrationError,
     PeninError,
     RefusedError,
     StorageError,
@@ -40,8 +41,8 @@ class ExitCode(IntEnum):
 MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.SUCCESS: "done, or stopped by SIGINT or SIGTERM with everything saved",
     ExitCode.BUG: "a bug of penin itself; only here is there a traceback",
-    ExitCode.USAGE: "a mistake in the command line, an environment variable or a worker's name; "
-    "or a question was not answered with yes, and nothing was done",
+    ExitCode.USAGE: "a mistake in the command line, an environment variable, a worker's name or a "
+    "migration; or a question was not answered with yes, and nothing was done",
     ExitCode.WORKER_GAVE_UP: "a worker failed too often; everything was saved",
     ExitCode.REFUSED_INPUT: "some lines of the input were refused, or it could not be read to its "
     "end; everything else is stored (import: the rows before it)",
@@ -78,7 +79,7 @@ def exit_code_of(error: BaseException) -> ExitCode | None:
         ((CorruptionError, FormatError), ExitCode.CORRUPT),
         (StorageError, ExitCode.STORAGE_FAILED),
         (TableError, ExitCode.REFUSED_INPUT),
-        ((UsageError, RefusedError), ExitCode.USAGE),
+        ((UsageError, RefusedError, MigrationError), ExitCode.USAGE),
         ((PeninError, OSError), ExitCode.STORAGE_FAILED),
     )
     return next((code for kind, code in kinds if isinstance(error, kind)), None)

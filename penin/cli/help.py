@@ -169,6 +169,36 @@ not compared. The exit code is {int(ExitCode.SUCCESS)} where both hold the same,
   penin diff --dir memory 120 now --all --json
 """
 
+MIGRATE: Final = f"""\
+Bring a store to another version of your own data, by functions of yours.
+
+module:migrations names a dictionary in a module, which is found in the working directory too:
+migrations[n] is a function that takes a draft of data of version n and makes it version n + 1. The
+version that the last one leads to is the one that the store gets. A draft has documents (name ->
+value), tasks and histories (name -> list), to be changed in place, and
+map_metadata(function(key, metadata) -> metadata):
+
+\b
+  def to_1(draft):
+      for task in draft.tasks:
+          task["title"] = task.pop("name")
+      draft.map_metadata(lambda key, metadata: {{**metadata, "key": key}})
+
+\b
+  MIGRATIONS = {{0: to_1}}
+
+--dry-run runs the functions and shows what would change; it takes no lock and writes nothing, also
+while a worker runs. Without it the change is one transition in the journal, and the state before is
+kept beside, in state.before-schema-<version>.json (or .safetensors). Interrupted at any moment, the
+store is of the version before or of the new one; then do it again. Where a function is missing or
+raises, or leaves what a store cannot hold, nothing is changed, and the exit code is
+{int(ExitCode.USAGE)}.
+
+\b
+  penin migrate crawler:MIGRATIONS --dry-run
+  penin migrate crawler:MIGRATIONS --dir memory --json
+"""
+
 CONVERT: Final = """\
 Make a new store of a snapshot file or of another store, which is left as it is.
 

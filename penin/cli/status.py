@@ -37,6 +37,7 @@ def _rows(found: StoreStatus) -> list[tuple[str, str]]:
         ("id", found.store or "none yet: not opened by this version"),
         ("epoch", "none" if found.epoch is None else str(found.epoch)),
         ("seq", f"{found.seq:,}" + (f" at {found.last_commit_at}" if found.last_commit_at else "")),
+        ("schema version", str(found.schema_version)),
         ("knowledge base", counted(statistics["knowledge_base_size"], "artifact")),
     ]
     for name, history in found.histories.items():

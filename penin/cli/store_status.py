@@ -79,6 +79,7 @@ class StoreStatus(msgspec.Struct, frozen=True):
     epoch: int | None
     seq: int
     last_commit_at: str | None
+    schema_version: int
     statistics: dict[str, Any]
     histories: dict[str, History]
     documents: int
@@ -137,6 +138,7 @@ def _read_once(directory: Path) -> StoreStatus:
         epoch=epoch,
         seq=state.seq,
         last_commit_at=at,
+        schema_version=state.schema_version,
         statistics=reader.get_statistics(),
         histories={
             name: History(len(history), history.maxlen)

@@ -6,14 +6,13 @@ import importlib
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from penin.errors import UsageError
+from penin.errors import UsageError, raised_at
 
 _ARGUMENT: Final = re.compile(r"-{0,2}[^\W\d]\w*=.*", re.DOTALL)
 
@@ -55,15 +54,9 @@ def put_working_directory_on_path() -> None:
 
 def load_worker(name: str) -> Callable[..., Awaitable[object]]:
     """The async function that `module:worker` names. Raises UsageError, without a traceback."""
-    module_name, colon, path = name.partition(":")
-    if not colon or not module_name or not path:
+    if ":" not in name:
         raise UsageError(f"{name!r} is neither a command nor a worker, which is module:function")
-    found: Any = _import(name, module_name)
-    for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as error:
-            raise UsageError(f"worker {name}: {module_name} has no {path}") from error
+    found = load_named(name, "worker")
     # An object with an async __call__ is a worker too.
     candidates = (found, getattr(type(found), "__call__", None))  # noqa: B004
     if isinstance(found, type) or not any(map(inspect.iscoroutinefunction, candidates)):
@@ -72,24 +65,31 @@ def load_worker(name: str) -> Callable[..., Awaitable[object]]:
     return worker
 
 
-def _import(name: str, module_name: str) -> Any:
+def load_named(name: str, what: str) -> Any:
+    """What `module:name` names; `what` it is to be is for messages. Raises UsageError."""
+    module_name, _, path = name.partition(":")
+    if not module_name or not path:
+        raise UsageError(f"{what} {name!r}: it is named as module:name")
+    found = _import(f"{what} {name}", module_name)
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise UsageError(f"{what} {name}: {module_name} has no {path}") from error
+    return found
+
+
+def _import(for_what: str, module_name: str) -> Any:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = str(error.name)
         if module_name == missing or module_name.startswith(f"{missing}."):
             raise UsageError(
-                f"worker {name}: there is no module {missing} in {Path.cwd()} or on sys.path"
+                f"{for_what}: there is no module {missing} in {Path.cwd()} or on sys.path"
             ) from error
-        raise UsageError(f"worker {name}: {module_name} needs {missing}: {error}") from error
+        raise UsageError(f"{for_what}: {module_name} needs {missing}: {error}") from error
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"worker {name}: importing {module_name} raised {error!r}{_place(error)}"
+            f"{for_what}: importing {module_name} raised {error!r}{raised_at(error)}"
         ) from error
-
-
-def _place(error: BaseException) -> str:
-    if isinstance(error, SyntaxError):
-        return ""  # it names its place itself
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""

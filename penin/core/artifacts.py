@@ -60,7 +60,7 @@ class NumericVectorArtifact:
         self._dtype: str = dtype
         self._data: bytes | memoryview = vector.tobytes()  # type: ignore[union-attr]  # an array by now
         self._metadata: bytes = (
-            _NO_METADATA if metadata is None else encode_metadata(metadata, "metadata")
+            _NO_METADATA if metadata is None else values.take_object(metadata, "metadata")
         )
 
     @classmethod
@@ -151,14 +151,6 @@ class NumericVectorArtifact:
 
     def __repr__(self) -> str:
         return f"{TYPE_NAME}({len(self)} x {self.dtype.name}, metadata={self.metadata!r})"
-
-
-def encode_metadata(metadata: object, field: str) -> bytes:
-    """Metadata as JSON; raises RefusedTypeError where it is not a mapping."""
-    raw = values.take_value(metadata, field)
-    if type(metadata) is not dict and not values.is_object(raw):
-        raise RefusedTypeError(field, f"{type(metadata).__name__} is not a JSON object")
-    return raw
 
 
 # -- vectors ----------------------------------------------------------------------------------

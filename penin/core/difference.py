@@ -21,6 +21,7 @@ from penin.core.segments import Block, Segment
 from penin.core.state import SCORE_HISTORY, State
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 
 class NameDifference(msgspec.Struct, frozen=True):
@@ -88,13 +89,13 @@ def difference(before: State, after: State) -> Difference:
     Raises CorruptionError where a state out of a mapped snapshot turns out to be damaged.
     """
     histories = {
-        name: _of_histories(name, before.histories.get(name), after.histories.get(name))
+        name: of_histories(name, before.histories.get(name), after.histories.get(name))
         for name in before.histories | after.histories
     }
     bounds = before.history_maxlen, after.history_maxlen
     return Difference(
         _of_knowledge(before.knowledge_base, after.knowledge_base),
-        _of_documents(before.documents.encoded, after.documents.encoded),
+        of_documents(before.documents.encoded, after.documents.encoded),
         {name: found for name, found in histories.items() if found is not None},
         None if bounds[0] == bounds[1] else BoundDifference(*bounds),
     )
@@ -127,7 +128,8 @@ def _is_same_artifact(block: Block, row: int, segment: Segment, segment_row: int
     return numbers == other_numbers and _is_same(metadata, other_metadata)
 
 
-def _of_documents(before: dict[str, bytes], after: dict[str, bytes]) -> NameDifference:
+def of_documents(before: dict[str, bytes], after: dict[str, bytes]) -> NameDifference:
+    """The same of documents as they are encoded."""
     return NameDifference(
         [name for name in after if name not in before],
         [name for name in after if name in before and not _is_same(before[name], after[name])],
@@ -136,21 +138,25 @@ def _of_documents(before: dict[str, bytes], after: dict[str, bytes]) -> NameDiff
 
 
 def _is_same(value: bytes, other: bytes) -> bool:
-    return value == other or _canonical(value) == _canonical(other)
+    return value == other or canonical(value) == canonical(other)
 
 
-def _canonical(value: bytes | float) -> bytes:
+def canonical(value: bytes | float) -> bytes:
     """The same bytes for the same value, however it is kept: long integers have two ways."""
-    plain = values.decode_value(value) if isinstance(value, bytes) else value
-    return _encode(values.to_wire(plain, "", escape=True))
+    if not isinstance(value, bytes):
+        return values.encode_value(value, "")
+    if values.MARK_BYTES in value or values.has_long_integer(value):
+        return values.encode_value(values.decode_value(value), "")
+    return _encode(_decode(value))
 
 
 # -- histories --------------------------------------------------------------------------------
 
 
-def _of_histories(
+def of_histories(
     name: str, before: History | None, after: History | None
 ) -> HistoryDifference | None:
+    """The same of one history; None where it is the same in both."""
     old = [] if before is None else list(before.kept())
     new = [] if after is None else list(after.kept())
     kept = _kept(name, old, new)
@@ -174,8 +180,8 @@ def _kept(name: str, old: list[Any], new: list[Any]) -> int:
     if name != SCORE_HISTORY and old == new:
         return len(old)
     size = min(len(old), len(new))
-    old_end = [_canonical(item) for item in old[len(old) - size :]]
-    return overlap(old_end, [_canonical(item) for item in new[:size]])
+    old_end = [canonical(item) for item in old[len(old) - size :]]
+    return overlap(old_end, [canonical(item) for item in new[:size]])
 
 
 def overlap(first: Sequence[bytes], second: Sequence[bytes]) -> int:

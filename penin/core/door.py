@@ -26,7 +26,6 @@ from penin.core.artifacts import (
     FLOAT64,
     NumericVectorArtifact,
     Vector,
-    encode_metadata,
     matrix_array,
     refuse_masked,
 )
@@ -36,7 +35,6 @@ from penin.core.transitions import (
     AddKnowledge,
     AddScore,
     AddTask,
-    AnyBody,
     AppendHistory,
     ExtendKnowledge,
     ExtendScores,
@@ -45,11 +43,12 @@ from penin.core.transitions import (
     PutDocument,
     RemoveDocument,
     RemoveKnowledge,
+    Sendable,
     SetHistoryMaxlen,
     Transaction,
     encode_body,
 )
-from penin.core.values import take_value
+from penin.core.values import take_object, take_value
 from penin.errors import RefusedTypeError, RefusedValueError
 from penin.storage.commits import FRAME_BYTES_MAX
 
@@ -66,7 +65,7 @@ NO_BULK: Final = "extend_knowledge may be several messages, and a transaction is
 _SURELY_EXACT: Final = 2.0**53  # no integer up to here is rounded by a float
 
 
-def _exact(body: AnyBody) -> Message:
+def _exact(body: Sendable) -> Message:
     """The message of a transition that is made of checked parts only."""
     return Message(encode_body(body), body)
 
@@ -114,7 +113,7 @@ def extend_knowledge(
         objects = _listed(metadata, "metadata")
         if len(objects) != len(names):
             raise RefusedValueError("metadata", f"{len(objects)} objects for {len(names)} keys")
-        raws = [encode_metadata(item, f"metadata[{i}]") for i, item in enumerate(objects)]
+        raws = [take_object(item, f"metadata[{i}]") for i, item in enumerate(objects)]
     return Bulk(names, rows, raws)
 
 
@@ -143,20 +142,19 @@ def _listed(items: object, field: str, at_most: int | None = None) -> list[Any]:
 
 def add_task(task: Mapping[str, Any]) -> Message:
     """`task` at the end of `task_history`; any object that the table makes a dictionary."""
-    raw = take_value(task, "task")
-    if type(task) is not dict and not values.is_object(raw):
-        raise RefusedTypeError("task", f"{type(task).__name__} is not a JSON object")
+    raw = take_object(task, "task")
     return Message(b'{"type":"add_task","task":%b}' % raw, AddTask(task=raw))  # type: ignore[arg-type]
 
 
 def add_score(score: float) -> Message:
     """`score` at the end of `score_history`; infinities and NaN are kept."""
-    number = score if type(score) is float else _score(score, "score")
+    number = score if type(score) is float else check_score(score, "score")
     raw = take_value(number, "score")
     return Message(b'{"type":"add_score","score":%b}' % raw, AddScore(score=number))
 
 
-def _score(score: object, field: str) -> float:
+def check_score(score: object, field: str) -> float:
+    """A score as the float that it is; infinities and NaN among them."""
     plain = score.item() if isinstance(score, np.generic) else score
     if isinstance(plain, bool) or not isinstance(plain, (int, float)):
         raise RefusedTypeError(field, f"{type(score).__name__} is not a number")
@@ -190,7 +188,7 @@ def _scores_array(listed: list[Any]) -> NDArray[Any]:
         exact = kinds == {float}
     if exact:
         return np.array(listed, FLOAT64)
-    return np.array([_score(item, f"scores[{i}]") for i, item in enumerate(listed)], FLOAT64)
+    return np.array([check_score(item, f"scores[{i}]") for i, item in enumerate(listed)], FLOAT64)
 
 
 def _check_scores_count(count: int) -> None:
@@ -215,7 +213,7 @@ def append_history(name: str, value: object) -> Message:
 def put_document(name: str, value: object, if_seq: int | None = None) -> Message:
     """`value` as the document `name`, if its last change has seq `if_seq` (0: there is none)."""
     checked = check_name(name, "name")
-    condition = None if if_seq is None else _whole(if_seq, "if_seq", at_least=0)
+    condition = None if if_seq is None else check_whole(if_seq, "if_seq", at_least=0)
     raw = take_value(value, "value")
     tail = b"}" if condition is None else b',"if_seq":%d}' % condition
     encoded = b'{"type":"put_document","name":%b,"value":%b%b' % (encode_body(checked), raw, tail)
@@ -237,10 +235,11 @@ def set_history_maxlen(maxlen: int | None, name: str | None = None) -> Message:
 
 def check_maxlen(maxlen: int) -> int:
     """The bound of a history: an integer from 1 to HISTORY_MAXLEN_MAX."""
-    return _whole(maxlen, "maxlen", at_least=1, at_most=HISTORY_MAXLEN_MAX)
+    return check_whole(maxlen, "maxlen", at_least=1, at_most=HISTORY_MAXLEN_MAX)
 
 
-def _whole(number: object, field: str, *, at_least: int, at_most: int = INT64_MAX) -> int:
+def check_whole(number: object, field: str, *, at_least: int, at_most: int = INT64_MAX) -> int:
+    """A number as the integer that it is, within its limits."""
     plain = number.item() if isinstance(number, np.integer) else number
     if isinstance(plain, bool) or not isinstance(plain, int):
         raise RefusedTypeError(field, f"{type(number).__name__} is not an integer")
@@ -331,7 +330,7 @@ def take_origin(sender: Origin | Mapping[str, Any]) -> Origin:
         text = members.pop(name, None)
         texts[name] = None if text is None else check_text(text, f"from.{name}")
     line = members.pop("line", None)
-    number = None if line is None else _whole(line, "from.line", at_least=0)
+    number = None if line is None else check_whole(line, "from.line", at_least=0)
     for name in members:
         raise RefusedValueError(*unknown_field(name, "from"))
     return Origin(source, texts["name"], number, texts["trace"])

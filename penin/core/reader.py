@@ -39,6 +39,11 @@ class StateReader:
         return self._state.seq
 
     @property
+    def schema_version(self) -> int:
+        """The version of what the owner keeps here; 0 until it is set (`penin.open`)."""
+        return self._state.schema_version
+
+    @property
     def knowledge_base(self) -> KnowledgeBase:
         """Key -> artifact, read-only."""
         return self._state.knowledge_base

@@ -222,9 +222,8 @@ def _read_lines(lines: SnapshotLines, path: Path, read: _Read) -> None:
     head = _decode_head(b"{" + members.removesuffix(b",") + b"}")
     state = read.state = State(head.history_maxlen)
     state.seq = head.seq
-    read.envelope = Envelope(
-        head.store, head.epoch, head.at, head.journal_hash, head.schema_version
-    )
+    state.schema_version = head.schema_version
+    read.envelope = Envelope(head.store, head.epoch, head.at, head.journal_hash)
     _read_knowledge(lines, state)
     for name in (TASK_HISTORY, SCORE_HISTORY):
         lines.expect(b'  "%s": {' % name.encode())
@@ -331,7 +330,7 @@ def _read_edited(data: bytes, path: Path) -> tuple[State, Envelope]:
         raise _format_error(path, "", error) from error
     except _NOT_A_STATE as error:
         raise FormatError(path, f"its content is not that of a snapshot: {error!r}") from error
-    return state, Envelope(file.store, file.epoch, file.at, file.journal_hash, file.schema_version)
+    return state, Envelope(file.store, file.epoch, file.at, file.journal_hash)
 
 
 def _content_of_other(data: bytes, path: Path) -> Any:

@@ -61,11 +61,13 @@ class File(msgspec.Struct):
 
 def state_of_edited(file: File) -> State:
     """The same of a file that somebody edited, after a look at all of it."""
-    if file.seq < 0:
-        raise RefusedValueError("seq", "below 0")
+    for name in ("seq", "schema_version"):
+        if getattr(file, name) < 0:
+            raise RefusedValueError(name, "below 0")
     _check_bound(file.history_maxlen, "history_maxlen")
     state = State(file.history_maxlen)
     state.seq = file.seq
+    state.schema_version = file.schema_version
     key_seqs = _checked_seqs(file, "knowledge_base")
     for key, entry in file.knowledge_base.items():
         _check_name(key, "knowledge_base")

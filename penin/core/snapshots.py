@@ -46,7 +46,6 @@ class Envelope(msgspec.Struct, frozen=True):
     epoch: int | None = None
     at: str | None = None
     journal_hash: str | None = None
-    schema_version: int = 0
     version: int = VERSION
 
 
@@ -74,7 +73,7 @@ def _pieces(view: StateView, envelope: Envelope) -> Iterator[bytes]:
         "epoch": envelope.epoch,
         "seq": view.seq,
         "at": envelope.at,
-        "schema_version": envelope.schema_version,
+        "schema_version": view.schema_version,
         "journal_hash": envelope.journal_hash,
         "history_maxlen": view.history_maxlen,
     }

@@ -34,6 +34,8 @@ from penin.core.transitions import (
     ExtendScores,
     ExtendSealed,
     PutDocument,
+    Rebase,
+    RebaseLoaded,
     RemoveDocument,
     RemoveKnowledge,
     Result,
@@ -53,6 +55,7 @@ class StateView(msgspec.Struct, frozen=True):
     """
 
     seq: int
+    schema_version: int
     history_maxlen: int | None
     knowledge_base: KnowledgeView
     histories: dict[str, tuple[int | None, list[Any]]]
@@ -64,7 +67,8 @@ class StateView(msgspec.Struct, frozen=True):
 class State:
     """Knowledge base, histories, documents and their bounds, with the seq of the last transition.
 
-    `history_maxlen` is the bound of histories that are made from now on (None: no bound).
+    `history_maxlen` is the bound of histories that are made from now on (None: no bound),
+    `schema_version` that of what the owner keeps in it (0 until it is set).
     """
 
     __slots__ = (
@@ -74,6 +78,7 @@ class State:
         "history_maxlen",
         "history_seqs",
         "knowledge_base",
+        "schema_version",
         "score_history",
         "seq",
         "task_history",
@@ -81,6 +86,7 @@ class State:
 
     def __init__(self, history_maxlen: int | None = HISTORY_MAXLEN_DEFAULT) -> None:
         self.seq = 0
+        self.schema_version = 0
         self.history_maxlen = history_maxlen
         self.knowledge_base = KnowledgeBase()
         self.histories = Histories()
@@ -142,6 +148,7 @@ class State:
         """The state as it is now, for a snapshot."""
         return StateView(
             seq=self.seq,
+            schema_version=self.schema_version,
             history_maxlen=self.history_maxlen,
             knowledge_base=self.knowledge_base.view(),
             histories={
@@ -238,6 +245,20 @@ def _set_history_maxlen(state: State, body: SetHistoryMaxlen, seq: int) -> Resul
     return OK
 
 
+def _set_schema_version(state: State, body: Rebase, _seq: int) -> Result:
+    assert body.snapshot is None, "it is not loaded"
+    state.schema_version = body.schema_version
+    return OK
+
+
+def _rebase(state: State, body: RebaseLoaded, seq: int) -> Result:
+    content = body.content
+    assert (content.seq, content.schema_version) == (seq, body.schema_version)
+    for name in State.__slots__:
+        setattr(state, name, getattr(content, name))
+    return OK
+
+
 _APPLY: Final[dict[type, Callable[[State, Any, int], Result]]] = {
     AddKnowledge: _add_knowledge,
     ExtendKnowledge: _extend_knowledge,
@@ -250,4 +271,6 @@ _APPLY: Final[dict[type, Callable[[State, Any, int], Result]]] = {
     PutDocument: _put_document,
     RemoveDocument: _remove_document,
     SetHistoryMaxlen: _set_history_maxlen,
+    Rebase: _set_schema_version,
+    RebaseLoaded: _rebase,
 }

@@ -49,7 +49,7 @@ from penin.core import values
 from penin.core.segments import Block, Kind
 from penin.core.snapshots import Envelope
 from penin.core.state import SCORE_HISTORY, StateView
-from penin.storage.mapped import BLOCK_BYTES, DIGEST_BYTES, block_digest
+from penin.storage.mapped import BLOCK_BYTES, DIGEST_BYTES, block_digest, whole_blocks
 
 TENSORS_FORMAT: Final = "penin-tensors"
 TENSORS_VERSION: Final = 1
@@ -169,7 +169,7 @@ def _header(tensors: dict[str, Tensor], view: StateView, envelope: Envelope) -> 
         "epoch": envelope.epoch,
         "seq": view.seq,
         "at": envelope.at,
-        "schema_version": envelope.schema_version,
+        "schema_version": view.schema_version,
         "journal_hash": envelope.journal_hash,
         "history_maxlen": view.history_maxlen,
     }
@@ -203,31 +203,13 @@ def _digested(
 ) -> Iterator[bytes | memoryview]:
     """The pieces as blocks, whose digests are behind each other in `digests` at the end."""
     waiting: deque[Callable[[], bytes]] = deque()
-    for block in _whole_blocks(pieces):
+    for block in whole_blocks(pieces):
         waiting.append(digested(block))
         if len(waiting) > WAITING_MAX:
             digests += waiting.popleft()()
         yield block
     for digest in waiting:
         digests += digest()
-
-
-def _whole_blocks(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """The pieces, split and joined to blocks; what is large enough already is not copied."""
-    parts: list[memoryview] = []
-    room = BLOCK_BYTES
-    for piece in pieces:
-        rest = memoryview(piece)
-        while len(rest) >= room:
-            parts.append(rest[:room])
-            rest = rest[room:]
-            yield parts[0] if len(parts) == 1 else b"".join(parts)
-            parts, room = [], BLOCK_BYTES
-        if rest:
-            parts.append(rest)
-            room -= len(rest)
-    if parts:
-        yield b"".join(parts)
 
 
 class _Column:

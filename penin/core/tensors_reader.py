@@ -64,6 +64,7 @@ class SalvagedTensors(NamedTuple):
     """
 
     seq: int
+    schema_version: int
     history_maxlen: int | None
     envelope: Envelope
     columns: list[ColumnSize]
@@ -148,6 +149,7 @@ def salvage_tensors(file: memoryview, path: Path) -> SalvagedTensors | None:
         return None
     return SalvagedTensors(
         state.seq,
+        state.schema_version,
         state.history_maxlen,
         envelope,
         columns,
@@ -178,12 +180,13 @@ def _header(head: memoryview) -> tuple[_Metadata, dict[str, Tensor]]:
 def _empty_state(said: _Metadata) -> State:
     state = State(None if said.history_maxlen is None else int(said.history_maxlen))
     state.seq = int(said.seq)
+    state.schema_version = int(said.schema_version)
     return state
 
 
 def _envelope(said: _Metadata) -> Envelope:
     epoch = None if said.epoch is None else int(said.epoch)
-    return Envelope(said.store, epoch, said.at, said.journal_hash, int(said.schema_version))
+    return Envelope(said.store, epoch, said.at, said.journal_hash)
 
 
 def _parts(file: memoryview, path: Path) -> _Parts:

@@ -10,15 +10,16 @@ What is in here passed the door (`penin.core.door`) or was read from a journal t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
 from penin.core.artifacts import Vector
-from penin.core.segments import ROWS_MAX
 from penin.core.values import MARK_BYTES, from_wire
 from penin.storage.mapped import MappedFile
+
+if TYPE_CHECKING:
+    from penin.core.state import State
 
 Result = str
 OK: Final = "ok"
@@ -238,7 +239,33 @@ class Transaction(Body, frozen=True, kw_only=True, gc=False, tag="transaction"):
     transitions: list[AnyTransition]
 
 
-AnyBody = AnyTransition | Transaction
+class SnapshotFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A snapshot in a sealed file (`penin.storage.sealed`), of one of the two formats."""
+
+    file: str
+    format: Literal["json", "safetensors"]
+
+
+class Rebase(Body, frozen=True, kw_only=True, gc=False, tag="rebase"):
+    """Let all content be that of a snapshot, and the schema version another one.
+
+    Without a snapshot, the version alone. Recovery makes it, of what the owner's migrations gave:
+    nobody can send one, and it is not part of a transaction.
+    """
+
+    TYPE: ClassVar[str] = "rebase"
+    schema_version: int
+    snapshot: SnapshotFile | None = None
+
+
+class RebaseLoaded(Rebase, frozen=True, kw_only=True, gc=False, tag="rebase"):
+    """The same with a snapshot, ready to apply: `content` is the state in it, for this one use."""
+
+    content: State
+
+
+Sendable = AnyTransition | Transaction
+AnyBody = Sendable | Rebase
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -248,7 +275,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """
 
     raw: bytes
-    body: AnyBody
+    body: Sendable
     count: int = 1
 
 
@@ -259,40 +286,16 @@ def transition_count(body: AnyBody) -> int:
 
 encode_body: Final = msgspec.json.Encoder().encode
 decode_body: Final = msgspec.json.Decoder(AnyBody).decode
-GetSealed = Callable[[str], MappedFile]
-SEALED_BYTES: Final = b'"sealed"'
-"""What the journal's bytes of a message hold if its numbers are in a sealed file."""
 _decode_bodies: Final = msgspec.json.Decoder(list[AnyBody]).decode
 
 
-def decode_messages(
-    messages: msgspec.Raw | bytes, get_sealed: GetSealed | None = None
-) -> list[AnyBody]:
-    """The messages of one commit, ready to apply.
+def decode_messages(messages: msgspec.Raw | bytes) -> list[AnyBody]:
+    """The messages of one commit; `penin.core.replay` makes them ready to apply.
 
-    `get_sealed` gives a sealed file by its name; without it the numbers of a matrix
-    that is in one are left out. Raises msgspec.ValidationError for others, ValueError, and
-    whatever `get_sealed` raises.
+    Raises msgspec.ValidationError for others, and ValueError.
     """
     bodies = _decode_bodies(messages)
-    raw = bytes(messages)
-    if MARK_BYTES in raw:
-        bodies = [revive(body) for body in bodies]
-    if get_sealed is not None and SEALED_BYTES in raw:
-        bodies = [_unsealed(body, get_sealed) for body in bodies]
-    return bodies
-
-
-def _unsealed(body: AnyBody, get_sealed: GetSealed) -> AnyBody:
-    """A decoded body ready to apply; ValueError for rows that are not in their file."""
-    if type(body) is not ExtendKnowledge or body.matrix.sealed is None:
-        return body
-    place, keys = body.matrix.sealed, body.keys
-    file = get_sealed(place.file)
-    is_inside = 0 <= place.start < place.start + place.size <= file.size_bytes
-    if not is_inside or not keys or len(keys) > ROWS_MAX or place.size % len(keys):
-        raise ValueError(f"{len(keys)} rows at a place that is not one in {place.file}")
-    return ExtendSealed(**msgspec.structs.asdict(body), file=file)
+    return [revive(body) for body in bodies] if MARK_BYTES in bytes(messages) else bodies
 
 
 def revive(body: AnyBody) -> AnyBody:
@@ -300,4 +303,4 @@ def revive(body: AnyBody) -> AnyBody:
     if isinstance(body, Transaction):
         transitions = [transition.revived() for transition in body.transitions]
         return msgspec.structs.replace(body, transitions=transitions)
-    return body.revived()  # type: ignore[return-value]  # each gives its own kind
+    return body.revived() if isinstance(body, Transition) else body  # type: ignore[return-value]  # each gives its own kind

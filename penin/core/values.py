@@ -145,6 +145,14 @@ def take_value(value: object, field: str) -> bytes:
     return raw
 
 
+def take_object(value: object, field: str) -> bytes:
+    """The same of what must be a JSON object, as a task and metadata are; else RefusedTypeError."""
+    raw = take_value(value, field)
+    if type(value) is not dict and not is_object(raw):
+        raise RefusedTypeError(field, f"{type(value).__name__} is not a JSON object")
+    return raw
+
+
 def is_object(raw: bytes) -> bool:
     """Whether a value that `take_value` took is a dictionary, and not a tagged value of its own."""
     return raw.startswith(b"{") and not raw.startswith(b'{"__type__":')

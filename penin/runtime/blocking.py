@@ -16,6 +16,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from numpy.typing import NDArray
 
 from penin.core.artifacts import NumericVectorArtifact
+from penin.core.migration import Migration
 from penin.core.nearest import Metric, Neighbour
 from penin.core.transitions import Ack, Message
 from penin.errors import ClosedError, WrongContextError
@@ -163,6 +164,8 @@ def open_sync(
     *,
     settings: Settings | None = None,
     logger: Any = None,
+    schema_version: int | None = None,
+    migrations: Mapping[int, Migration] | None = None,
 ) -> Iterator[BlockingOrchestrator]:
     """Open a store for a synchronous program; as durable as `penin.open`, and raises the same.
 
@@ -172,11 +175,16 @@ def open_sync(
     Raises WrongContextError when called on a running event loop.
     """
     _refuse_event_loop()
+    opening = open_store(
+        dir,
+        settings=settings,
+        logger=logger,
+        schema_version=schema_version,
+        migrations=migrations,
+    )
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(
-            open_store(dir, settings=settings, logger=logger)
-        ) as orchestrator,
+        portal.wrap_async_context_manager(opening) as orchestrator,
     ):
         blocking = BlockingOrchestrator(orchestrator, portal)
         try:

@@ -14,7 +14,7 @@ from penin.core.snapshots import FORMAT, Envelope
 from penin.core.state import State
 from penin.core.summary import StateSummary, column_summary, sum_of_columns, summary_of
 from penin.core.tensors import TENSORS_FORMAT, TENSORS_VERSION
-from penin.core.tensors_reader import damaged_blocks, salvage_tensors
+from penin.core.tensors_reader import SalvagedTensors, damaged_blocks, salvage_tensors
 from penin.core.transitions import Transaction, decode_messages, transition_count
 from penin.errors import CorruptionError, PeninError
 from penin.runtime.files import given_file, kind_of, shown_name
@@ -139,7 +139,7 @@ def _inspect_json(blocks: FileBlocks, path: Path) -> InspectedSnapshot:
             [],
         ),
         envelope,
-        state.seq,
+        state,
         summary_of(state),
     )
 
@@ -166,7 +166,7 @@ def _damaged_json(blocks: FileBlocks, path: Path, error: CorruptionError) -> Ins
     inspected = InspectedSnapshot(
         shown_name(path), FORMAT, envelope.version, blocks.size_bytes, "wrong", damage
     )
-    return _inspected(inspected, envelope, state.seq, summary)
+    return _inspected(inspected, envelope, state, summary)
 
 
 def _edited(blocks: FileBlocks, path: Path) -> tuple[State, Envelope] | None:
@@ -186,7 +186,7 @@ def _inspect_tensors(blocks: FileBlocks, path: Path) -> InspectedSnapshot:
         summary = summary_of(state)
     except CorruptionError as error:
         return _damaged_tensors(mapped, path, positions, error)
-    return _inspected(_tensors(mapped, path, _of_blocks(positions)), envelope, state.seq, summary)
+    return _inspected(_tensors(mapped, path, _of_blocks(positions)), envelope, state, summary)
 
 
 def _damaged_tensors(
@@ -208,7 +208,7 @@ def _damaged_tensors(
         None if rest is None else rest.histories,
         None if rest is None else rest.documents,
     )
-    return _inspected(_tensors(mapped, path, damage), found.envelope, found.seq, summary)
+    return _inspected(_tensors(mapped, path, damage), found.envelope, found, summary)
 
 
 def _of_blocks(positions: list[int]) -> list[Damage]:
@@ -224,16 +224,19 @@ def _tensors(mapped: memoryview, path: Path, damage: list[Damage]) -> InspectedS
 
 
 def _inspected(
-    inspected: InspectedSnapshot, envelope: Envelope, seq: int, summary: StateSummary
+    inspected: InspectedSnapshot,
+    envelope: Envelope,
+    found: State | SalvagedTensors,
+    summary: StateSummary,
 ) -> InspectedSnapshot:
     is_ours = inspected.format != ORIGINAL
     return msgspec.structs.replace(
         inspected,
         store=envelope.store,
         epoch=envelope.epoch,
-        seq=seq if is_ours else None,
+        seq=found.seq if is_ours else None,
         at=envelope.at,
-        schema_version=envelope.schema_version if is_ours else None,
+        schema_version=found.schema_version if is_ours else None,
         journal_hash=envelope.journal_hash,
         state=summary,
     )

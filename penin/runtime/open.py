@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from anyio import CancelScope, to_thread
 
+from penin.core.migration import Migration, Schema, schema_of
 from penin.core.orchestrator import OmegaMetaOrchestrator
 from penin.errors import ClosedError, UnsupportedPlatformError, WrongContextError
 from penin.logs import embedded_logger
@@ -32,11 +33,13 @@ class Opening:
         settings: Settings,
         logger: Any,
         fs: FileSystem | None = None,
+        schema: Schema | None = None,
     ) -> None:
         self._directory = directory
         self._settings = settings
         self._logger = logger
         self._fs = fs
+        self._schema = schema
         self._orchestrator: EmbeddedOrchestrator | None = None
 
     async def __aenter__(self) -> EmbeddedOrchestrator:
@@ -70,7 +73,7 @@ class Opening:
             directory = await to_thread.run_sync(resolved, directory)
         store = store_at(directory, self._settings, self._fs)
         log = embedded_logger(self._logger)
-        supervisor = Supervisor(store, self._settings, log, closes_log=True)
+        supervisor = Supervisor(store, self._settings, log, schema=self._schema, closes_log=True)
         task = asyncio.create_task(supervisor.run(), name=f"penin supervisor of {store.name}")
         try:
             await supervisor.started.wait()
@@ -105,6 +108,8 @@ def open_store(
     *,
     settings: Settings | None = None,
     logger: Any = None,
+    schema_version: int | None = None,
+    migrations: Mapping[int, Migration] | None = None,
 ) -> Opening:
     """Open the store in a directory (made if it is not there), or in memory (`":memory:"`).
 
@@ -115,13 +120,20 @@ def open_store(
     of the same loop. Entering returns when the state is recovered. Leaving stores what is in the
     mailbox, writes a checkpoint and gives up the lock.
 
-    Entering raises LockedError, CorruptionError, FormatError, StorageFullError or another
-    StorageError; leaving raises what stopped the orchestrator, if anything did, unless the body
-    raised itself. The host is never cancelled, no signal and no logging configuration touched.
+    `schema_version` is the version of your own data that your program works with, and
+    `migrations[n]` a function that takes a `penin.Draft` of version n and makes it version n + 1.
+    A store of an older version is brought to it before entering returns, as one transition, with
+    the state before kept beside; a new one is of that version. None: the version is not looked at.
+
+    Entering raises LockedError, CorruptionError, FormatError (also for a store of a later schema
+    version), MigrationError, StorageFullError or another StorageError; leaving raises what stopped
+    the orchestrator, if anything did, unless the body raised itself. The host is never cancelled,
+    no signal and no logging configuration touched.
     `logger` is a structlog logger; without one, a host that has configured structlog gets the
     events through it, and another host gets none.
     """
-    return Opening(dir, settings or Settings(), logger)
+    schema = schema_of(schema_version, migrations)
+    return Opening(dir, settings or Settings(), logger, schema=schema)
 
 
 def load(dir: str | os.PathLike[str]) -> OmegaMetaOrchestrator:

@@ -13,6 +13,8 @@ import msgspec
 
 from penin.core import door
 from penin.core.formats import encode_state
+from penin.core.migration import Schema
+from penin.core.replay import ready
 from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.core.transitions import AnyBody, decode_messages, transition_count
@@ -34,10 +36,12 @@ from penin.runtime.ladder import (
     replaying,
     step_down,
 )
+from penin.runtime.migration import Migrated, Upgrade
 from penin.runtime.store import JOURNAL_DIRECTORY, Store
 from penin.settings import Settings
 from penin.storage.commits import Commit, ForkedFrom
 from penin.storage.journal import Journal
+from penin.storage.mapped import MappedFile
 from penin.storage.repair import Repairs
 from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import JSON_SUFFIX
@@ -62,6 +66,7 @@ class Recovered(msgspec.Struct):
     last_replayed_seq: int | None = None
     original: Path | None = None
     set_aside: list[SetAside] = []
+    migrated: Migrated | None = None
 
     @property
     def is_new(self) -> bool:
@@ -69,19 +74,28 @@ class Recovered(msgspec.Struct):
         return self.snapshot_seq is None and self.last_replayed_seq is None
 
 
-def recover(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> Recovered:
+def recover(
+    store: Store,
+    settings: Settings,
+    abandoned: Callable[[], bool],
+    schema: Schema | None = None,
+) -> Recovered:
     """Bring the state back and open the journal for writing; the store is locked already.
 
+    With `schema`, the state is of that version when it returns; see `penin.runtime.migration`.
     When it returns, all of the state is durable and the next epoch is claimed. Nothing is written
-    before the reading is done, so that until then it can be abandoned (RecoveryAbandonedError).
-    Raises CorruptionError, FormatError, StorageFullError or another StorageError, OSError.
+    before the reading is done and the owner's migrations have run, so that until then it can be
+    abandoned (RecoveryAbandonedError). Raises CorruptionError, FormatError, MigrationError,
+    StorageFullError or another StorageError, OSError.
     """
     check_format(store, settings)
     with advised(store.name):
-        return _recovered(store, settings, abandoned)
+        return _recovered(store, settings, abandoned, schema)
 
 
-def _recovered(store: Store, settings: Settings, abandoned: Callable[[], bool]) -> Recovered:
+def _recovered(
+    store: Store, settings: Settings, abandoned: Callable[[], bool], schema: Schema | None
+) -> Recovered:
     journal, snapshots = store.journal, store.snapshots
     rung = newest_readable(snapshots, abandoned=lambda: _check(abandoned))
     _check(abandoned)
@@ -91,25 +105,42 @@ def _recovered(store: Store, settings: Settings, abandoned: Callable[[], bool]) 
         envelope = rung.envelope
         at = envelope.at or now_text()
         recovered = Recovered(rung.state, at, Repairs(), rung.seq, rung.size_bytes)
-    if rung is not None and rung.digest is not None:
-        _convert(store, recovered, envelope, rung.digest)
-    elif rung is not None and rung.damaged:
-        _replay_after_damage(store, recovered, rung, abandoned)
-    elif rung is None and snapshots.suffix != JSON_SUFFIX:
-        _begin_with_snapshot(store, recovered)
-    elif rung is None and journal.is_empty():
-        journal.create(str(uuid.uuid4()), seq=0, forked_from=None)
-    else:
-        _replay(store, recovered, envelope, abandoned)
-    if rung is not None:
+    is_store = _is_store(store, rung)
+    if is_store:
+        _replay_from(store, recovered, rung, abandoned)
+    upgrade = Upgrade(recovered.state, schema, store.name)
+    _check(abandoned)
+    if not is_store:
+        _begin(store, recovered, envelope, None if rung is None else rung.digest)
+    elif rung is not None:
         recovered.set_aside = step_down(snapshots, rung, journal.store)
     snapshots.remove_leftovers()
     if store.sealed is not None:
         store.sealed.open(journal.last_seq)
     journal.open(now_text(), epoch_seen=envelope.epoch or 0, store=envelope.store)
     recovered.repairs = journal.repairs
+    recovered.migrated = upgrade.store_it(store, recovered.at)
+    if recovered.migrated is not None:
+        recovered.at = recovered.migrated.at
     _bound_histories(journal, recovered, settings)
     return recovered
+
+
+def _is_store(store: Store, rung: Rung | None) -> bool:
+    """Whether there is a store already, and not only a file that was saved outside one."""
+    if rung is not None:
+        return rung.digest is None
+    return store.snapshots.suffix == JSON_SUFFIX and not store.journal.is_empty()
+
+
+def _begin(store: Store, recovered: Recovered, envelope: Envelope, digest: str | None) -> None:
+    """Make the store that is not there yet; `digest` is that of a file saved outside of one."""
+    if digest is not None:
+        _convert(store, recovered, envelope, digest)
+    elif store.snapshots.suffix != JSON_SUFFIX:
+        _begin_with_snapshot(store, recovered)
+    else:
+        store.journal.create(str(uuid.uuid4()), seq=0, forked_from=None)
 
 
 def _check(abandoned: Callable[[], bool]) -> None:
@@ -167,10 +198,13 @@ def _replay(
     check_store(envelope, journal.store, place)
 
 
-def _replay_after_damage(
-    store: Store, recovered: Recovered, rung: Rung, abandoned: Callable[[], bool]
+def _replay_from(
+    store: Store, recovered: Recovered, rung: Rung | None, abandoned: Callable[[], bool]
 ) -> None:
-    """Replay after a lower rung; raises UnrecoverableError where that does not lead far enough."""
+    """Replay the journal; UnrecoverableError where a lower rung does not lead far enough."""
+    if rung is None or not rung.damaged:
+        _replay(store, recovered, Envelope() if rung is None else rung.envelope, abandoned)
+        return
     if rung.seq is None and store.journal.is_empty():
         raise rung.damaged[0]
     with replaying(store.snapshots, rung, store.name, at=lambda: recovered.at, locked=True):
@@ -198,7 +232,7 @@ def apply_commit(
     state: State,
     commit: Commit,
     place: Path,
-    sealed: SealedFiles | None,
+    sealed: SealedFiles | None = None,
     upto_seq: int | None = None,
 ) -> None:
     """Apply the messages of one commit that was read from the store `place`.
@@ -212,14 +246,17 @@ def apply_commit(
 
 
 def bodies_of(commit: Commit, place: Path, sealed: SealedFiles | None) -> list[AnyBody]:
-    """The messages of a commit, ready to apply; `sealed` are the files that it may name.
+    """The messages of a commit, ready to apply.
 
-    Raises CorruptionError where a sealed file is damaged, SealedFileMissingError where one is not
-    there, and CorruptionError where the commit does not hold messages of ours or they do not fill
-    its seqs: its hash is right, so it was written so.
+    `sealed` are the files that it may name; None where there cannot be any. Raises CorruptionError
+    where one is damaged, SealedFileMissingError where one is not there, and CorruptionError where
+    the commit does not hold messages of ours or they do not fill its seqs: its hash is right, so
+    it was written so.
     """
+    get_sealed = _no_sealed if sealed is None else sealed.get
     try:
-        bodies = decode_messages(commit.messages, None if sealed is None else sealed.get)
+        bodies = decode_messages(commit.messages)
+        bodies = ready(bodies, get_sealed)
     except StorageError:
         raise
     except (msgspec.MsgspecError, PeninError, ValueError) as error:
@@ -229,6 +266,10 @@ def bodies_of(commit: Commit, place: Path, sealed: SealedFiles | None) -> list[A
         reason = f"the commit of seq {commit.first} to {commit.seq} holds another number of them"
         raise CorruptionError(place / JOURNAL_DIRECTORY, 0, reason)
     return bodies
+
+
+def _no_sealed(name: str) -> MappedFile:
+    raise ValueError(f"it names the file {name!r}, and there are none here")
 
 
 def _convert(store: Store, recovered: Recovered, envelope: Envelope, digest: str) -> None:
@@ -257,7 +298,7 @@ def begin_store(store: Store, state: State, at: str, before: Envelope, digest: s
         fork = ForkedFrom(store=before.store, seq=state.seq, hash=origin)
     store_id = str(uuid.uuid4())
     store.journal.create(store_id, seq=state.seq, forked_from=fork)
-    ours = Envelope(store_id, 0, at, store.journal.head_hash, before.schema_version)
+    ours = Envelope(store_id, 0, at, store.journal.head_hash)
     with digested_beside() as digested:
         blocks = encode_state(state.view(), ours, store.snapshots.suffix, digested)
         store.snapshots.put(state.seq, 0, at, blocks)

@@ -56,6 +56,7 @@ def log_recovered(
         score_history_size=len(state.score_history),
         **{name: value for name, value in optional.items() if value is not None},
     )
+    _log_migrated(log, recovered)
     journal = store.journal
     log.info(
         "store.opened",
@@ -64,4 +65,24 @@ def log_recovered(
         epoch=journal.epoch,
         seq=state.seq,
         fsync=fsync,
+    )
+
+
+def _log_migrated(log: EventLog, recovered: Recovered) -> None:
+    """The state is of another schema version now, unless there was nothing in it."""
+    migrated = recovered.migrated
+    if migrated is None or migrated.original is None:
+        return
+    found = migrated.difference
+    documents = found.documents
+    log.info(
+        "schema.migrated",
+        schema_version=migrated.version,
+        previous=migrated.found,
+        seq=migrated.seq,
+        documents=len(documents.added) + len(documents.changed) + len(documents.removed),
+        histories=len(found.histories),
+        metadata=len(found.knowledge_base.changed),
+        original=str(migrated.original),
+        seconds=round(migrated.seconds, 6),
     )

@@ -232,9 +232,7 @@ class _Planning:
         is_continued = position is not None and position.seq >= state.seq
         if is_continued and header is not None and not isinstance(base.stop, JournalGapError):
             assert position is not None
-            base.envelope = Envelope(
-                header.store, position.epoch, base.at, position.hash, envelope.schema_version
-            )
+            base.envelope = Envelope(header.store, position.epoch, base.at, position.hash)
 
     def _cut_bytes(self, base: _Base) -> int:
         """How much of the journal comes behind the place where it stopped leading on."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from penin.core.migration import Migration, Schema, schema_of
 from penin.logs import EventLog, embedded_logger
 from penin.runtime.interpreter import interpreter_of_a_service
 from penin.runtime.leftovers import Leftover, Threads, end_tasks
@@ -28,6 +29,8 @@ def run(
     arguments: Mapping[str, Any] | None = None,
     sources: Sequence[Source] = (),
     log: EventLog | None = None,
+    schema_version: int | None = None,
+    migrations: Mapping[int, Migration] | None = None,
 ) -> None:
     """Open the store, run the workers, and return when all is saved and the lock given up.
 
@@ -42,15 +45,17 @@ def run(
     `os._exit` does not, which the command line uses.
 
     Raises UsageError (before anything is opened), WorkerGaveUpError, FinalCheckpointError, and
-    whatever opening or the journal raises. `log` is the log to write to; without one it is as in
+    whatever opening or the journal raises; `schema_version` and `migrations` are those of
+    `penin.open`. `log` is the log to write to; without one it is as in
     `penin.open`, and is closed at the end.
     """
     made = make_workers(workers, arguments or {})
+    schema = schema_of(schema_version, migrations)
     chosen = settings or Settings()
     directory = resolved(dir)
     events = log if log is not None else embedded_logger()
     try:
-        Service(made, directory, chosen, sources, events).run()
+        Service(made, directory, chosen, sources, events, schema=schema).run()
     finally:
         if log is None:
             events.close(LOG_CLOSE_S)
@@ -69,6 +74,8 @@ class Service:
         settings: Settings,
         sources: Sequence[Source],
         log: EventLog,
+        *,
+        schema: Schema | None = None,
     ) -> None:
         self.has_leftovers = False
         self._workers = workers
@@ -76,6 +83,7 @@ class Service:
         self._settings = settings
         self._sources = sources
         self._log = log
+        self._schema = schema
         self._task: asyncio.Task[Any] | None = None
 
     def run(self) -> None:
@@ -105,6 +113,7 @@ class Service:
             store_at(self._directory, self._settings),
             self._settings,
             self._log,
+            schema=self._schema,
             workers=self._workers,
             sources=self._sources,
             with_signals=True,

@@ -21,12 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from anyio import CancelScope, create_task_group, move_on_after, to_thread
 from anyio.abc import TaskGroup
 
-from penin.errors import (
-    ClosedError,
-    JournalFailedError,
-    PeninError,
-    WorkerGaveUpError,
-)
+from penin.errors import ClosedError, JournalFailedError, PeninError, WorkerGaveUpError
 from penin.logs import EventLog
 from penin.runtime.actor import Actor
 from penin.runtime.checkpointer import Checkpointer
@@ -43,6 +38,7 @@ from penin.settings import Settings
 from penin.storage.filesystem import storage_error
 
 if TYPE_CHECKING:
+    from penin.core.migration import Schema
     from penin.runtime.protocol import AsyncOrchestrator
     from penin.runtime.store import Store
     from penin.runtime.workers import Worker
@@ -65,6 +61,7 @@ class Supervisor:
         settings: Settings,
         log: EventLog,
         *,
+        schema: Schema | None = None,
         workers: Sequence[Worker] = (),
         sources: Sequence[Source] = (),
         with_signals: bool = False,
@@ -88,6 +85,7 @@ class Supervisor:
         self.sealer = Sealer(store.sealed)
         self._checkpointer: Checkpointer | None = None
         self._caretakers: list[Reclaimer | Indexer] = []
+        self._schema = schema
         self._workers = workers
         self._sources = sources
         self._with_signals = with_signals
@@ -214,7 +212,7 @@ class Supervisor:
             self._enter("recovering")
             log.info("recovery.started", dir=store.name)
             recovered = await self._journal_thread.call(
-                recover, store, self.settings, self.stopping.is_set
+                recover, store, self.settings, self.stopping.is_set, self._schema
             )
         except RecoveryAbandonedError:
             seconds = round(time.monotonic() - begun_s, 6)

@@ -19,6 +19,7 @@ _KNOWN: Final = (
     (r"lock", None),
     (r"rejected\.jsonl", None),
     (r"state\.original-[0-9a-f]{12}\." + _SNAPSHOT, None),
+    (r"state\.before-schema-[0-9]+\." + _SNAPSHOT, None),
     (r"journal/[0-9]{20}\.jsonl", None),
     (r"checkpoints/[0-9]{20}-[^/]*\." + _SNAPSHOT, None),
     (r"sealed/[0-9]{20}-[0-9a-f]{64}", None),

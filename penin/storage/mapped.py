@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from penin.errors import CorruptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 BLOCK_BYTES: Final = 2**20
@@ -53,6 +54,27 @@ def give_back(mapped: memoryview, start: int, stop: int) -> None:
         file.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
 
+def whole_blocks(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """The pieces, split and joined to blocks of BLOCK_BYTES, the last of which may be shorter.
+
+    What is large enough already is not copied.
+    """
+    parts: list[memoryview] = []
+    room = BLOCK_BYTES
+    for piece in pieces:
+        rest = memoryview(piece)
+        while len(rest) >= room:
+            parts.append(rest[:room])
+            rest = rest[room:]
+            yield parts[0] if len(parts) == 1 else b"".join(parts)
+            parts, room = [], BLOCK_BYTES
+        if rest:
+            parts.append(rest)
+            room -= len(rest)
+    if parts:
+        yield b"".join(parts)
+
+
 class MappedFile:
     """The data of a snapshot, and which of its blocks were checked. Any thread may read it.
 
@@ -80,6 +102,11 @@ class MappedFile:
     def is_checked(self, start: int, stop: int) -> bool:
         """Whether the blocks that hold these bytes were all read before."""
         return 0 not in self._checked[start // BLOCK_BYTES : -(-stop // BLOCK_BYTES)]
+
+    @property
+    def path(self) -> Path:
+        """Where it was found; for messages."""
+        return self._path
 
     @property
     def size_bytes(self) -> int:

@@ -265,5 +265,10 @@ class MemorySnapshotStore:
         self._originals[path] = self._latest
         return path
 
+    def keep(self, name: str, chunks: Iterable[bytes | memoryview]) -> Path:
+        path = MEMORY_PATH / f"state.{name}{self.suffix}"
+        self._originals[path] = MemoryBlocks(map(bytes, chunks))
+        return path
+
     def remove_leftovers(self) -> None:
         """There are none."""

@@ -31,6 +31,7 @@ from penin.storage.filesystem import (
     FileSystem,
     removed_on_failure,
     storage_error,
+    write_file_durably,
     write_synced,
 )
 from penin.storage.retention import CHECKPOINTS_KEPT_MIN, Retention, kept_seqs
@@ -151,6 +152,13 @@ class SnapshotStore(Protocol):
 
     def keep_original(self) -> Path:
         """Keep the latest snapshot for good, under the path returned; durable on return."""
+
+    def keep(self, name: str, chunks: Iterable[bytes | memoryview]) -> Path:
+        """Keep another snapshot for good, under the path returned, which has `name` in it.
+
+        Durable on return; one that was kept under that name is replaced, atomically. Raises
+        `StorageError` or whatever `chunks` raises.
+        """
 
     def remove_leftovers(self) -> None:
         """Remove what earlier runs left half-done. Raises `StorageError`."""
@@ -310,6 +318,14 @@ class FileSnapshotStore:
                 give_second_name(self._fs, self.path, kept)
             else:
                 self._fs.sync_directory(self._directory)
+        except OSError as error:
+            raise storage_error(kept, error) from error
+        return kept
+
+    def keep(self, name: str, chunks: Iterable[bytes | memoryview]) -> Path:
+        kept = self._directory / f"{_STATE_STEM}.{name}{self.suffix}"
+        try:
+            write_file_durably(self._fs, kept, chunks)
         except OSError as error:
             raise storage_error(kept, error) from error
         return kept

@@ -5,6 +5,7 @@ Shared by every test that needs an arbitrary state. All that these strategies ma
 
 from __future__ import annotations
 
+import copy
 import math
 import struct
 from collections import deque
@@ -15,6 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from penin.core import NumericVectorArtifact, door
+from penin.core.migration import Draft, Migration
 from penin.core.transitions import ExtendKnowledge, Message
 
 INTEGER_BITS_MAX = 4096
@@ -270,3 +272,35 @@ def messages() -> st.SearchStrategy[Message]:
     single = calls().map(messages_of).map(lambda made: made[0])
     inside = single.filter(lambda made: type(made.body) is not ExtendKnowledge)
     return single | st.lists(inside, min_size=1, max_size=4).map(door.transaction)
+
+
+# -- migrations --------------------------------------------------------------------------------
+
+
+@st.composite
+def migrations(draw: st.DrawFn) -> Migration:
+    """A function that sets, removes and reorders what hypothesis draws."""
+    documents = draw(st.dictionaries(keys(), values(), max_size=3))
+    gone = draw(st.sets(st.sampled_from(["rng", "budget"])))
+    new_tasks = draw(st.none() | st.lists(tasks(), max_size=3))
+    scores = draw(st.none() | st.lists(floats(), max_size=3))
+    items = draw(st.none() | st.lists(values(), max_size=3))
+    extra = draw(st.none() | metadata())
+    turned = draw(st.booleans())
+
+    def migration(draft: Draft) -> None:
+        draft.documents.update(copy.deepcopy(documents))
+        for name in gone & set(draft.documents):
+            del draft.documents[name]
+        if new_tasks is not None:
+            draft.tasks = copy.deepcopy(new_tasks)
+        if scores is not None:
+            draft.histories["score_history"] += scores
+        if items is not None:
+            draft.histories["losses"] = copy.deepcopy(items)
+        if turned:
+            draft.tasks.reverse()
+        if extra is not None:
+            draft.map_metadata(lambda key, each: {**each, **extra} if len(key) % 2 else each)
+
+    return migration

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from penin.core import bulk, door
 from penin.core.bulk import Bulk
+from penin.core.replay import ready
 from penin.core.snapshots import Envelope, encode_snapshot
 from penin.core.state import State
 from penin.core.transitions import ExtendKnowledge, ExtendSealed, Message, decode_messages
@@ -86,7 +87,7 @@ def test_a_journal_gives_the_same_messages_back():
                 asked.append(name)
                 return file.file
 
-            (body,) = decode_messages(b"[" + message.raw + b"]", get)
+            (body,) = ready(decode_messages(b"[" + message.raw + b"]"), get)
             assert asked == [NAME]
             assert type(body) is ExtendSealed
             assert isinstance(message.body, ExtendSealed)
@@ -177,4 +178,4 @@ def test_a_place_that_is_none_is_refused(place, keys):
         "matrix": {"dtype": "<f4", "sealed": {"file": NAME, **place}},
     }
     with pytest.raises(ValueError, match="rows at a place that is not one"):
-        decode_messages(msgspec.json.encode([content]), lambda _: file)
+        ready(decode_messages(msgspec.json.encode([content])), lambda _: file)

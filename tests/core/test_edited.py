@@ -67,6 +67,7 @@ def test_an_edited_file_is_taken_with_its_edits(path: Path) -> None:
         content["score_history"]["items"] = [0.5, 1]
         del content["documents"]["none"]
         content["documents"]["ours"] = {"a": [1]}
+        content["schema_version"] = 3
 
     orchestrator = decode(path, edit)
 
@@ -74,6 +75,7 @@ def test_an_edited_file_is_taken_with_its_edits(path: Path) -> None:
     assert list(orchestrator.score_history) == [0.5, 1]
     assert orchestrator.document_seq("none") == 0
     assert orchestrator.get_document("ours") == {"a": [1]}
+    assert orchestrator.schema_version == 3
     assert exactly_equal(list(orchestrator.task_history), list(filled().task_history))
 
 
@@ -119,6 +121,7 @@ def test_an_edited_file_without_edits_is_the_same(path: Path) -> None:
         (put("documents", "x", value=vector([[1.0]])), "documents.x"),
         (put("seq", value=-1), "seq"),
         (put("seq", value=1.5), "seq"),
+        (put("schema_version", value=-1), "schema_version"),
         (put("seq", value="1"), "seq"),
         (put("seqs", "documents", "rng", value=-1), "seqs.documents.rng"),
         (put("seqs", "documents", value=5), "seqs"),

@@ -20,6 +20,8 @@ from tests.core.model import contents
 from tests.core.original import original_save
 from tests.core.strategies import exactly_equal
 
+GOLDEN = Path(__file__).parent.parent / "data" / "version-1"
+"""A file of the original format, and what the first later version made of it; never made anew."""
 MARKS = ["float", "int", "dict", "escaped", "Galaxy", "", "set", "object", "DEQUE"]
 
 
@@ -32,6 +34,11 @@ def load(path: Path) -> OmegaMetaOrchestrator:
     orchestrator = OmegaMetaOrchestrator()
     assert orchestrator.load_state(path) is True
     return orchestrator
+
+
+def test_a_golden_file_is_read_as_ever(path: Path) -> None:
+    load(GOLDEN / "state.json").save_state(path)
+    assert path.read_bytes() == (GOLDEN / "expected.json").read_bytes()
 
 
 def saved_and_loaded(orchestrator: OmegaMetaOrchestrator) -> OmegaMetaOrchestrator:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penin.core import NumericVectorArtifact, OmegaMetaOrchestrator, door
-from penin.core.transitions import Message, Origin, decode_messages
+from penin.core.transitions import Message, Origin, Rebase, decode_messages
 from penin.core.values import DEPTH_MAX
 from penin.core.vocabulary import message
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
@@ -295,6 +295,7 @@ def test_any_mapping_is_taken_or_refused_by_name_and_never_an_accident(
         return
     replayed = OmegaMetaOrchestrator()
     (body,) = decode_messages(b"[" + taken.raw + b"]")
+    assert not isinstance(body, Rebase)
 
     assert orchestrator.send(taken) == replayed.send(Message(taken.raw, body))
     assert exactly_equal(contents(orchestrator), contents(replayed))

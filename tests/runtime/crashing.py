@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from penin.core.migration import Schema
 from penin.runtime.open import Opening
 from penin.settings import Settings
 from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem
@@ -78,7 +79,11 @@ class Dying(CrashableFileSystem):
 
 
 def live(
-    disk: CrashableFileSystem, script: Script, diary: Diary, **settings: Any
+    disk: CrashableFileSystem,
+    script: Script,
+    diary: Diary,
+    schema: Schema | None = None,
+    **settings: Any,
 ) -> CrashableFileSystem:
     """Live on a disk until the crash, or to the end; the disk as it was left."""
     left: list[Dying] = []
@@ -89,7 +94,7 @@ def live(
         asyncio.get_running_loop().set_exception_handler(_keep_quiet)
 
         async def life() -> None:
-            async with Opening(STORE, Settings(**settings), None, fs) as orchestrator:
+            async with Opening(STORE, Settings(**settings), None, fs, schema) as orchestrator:
                 diary.opened = True
                 await script(Life(orchestrator, diary))
 

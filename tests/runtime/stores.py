@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from penin.core.migration import Schema
 from penin.core.orchestrator import OmegaMetaOrchestrator
 from penin.core.reader import StateReader
 from penin.logs import undocumented
@@ -30,9 +31,16 @@ PATIENCE_S = 20.0
 """Longer than anything here takes; only a failing test waits for it."""
 
 
-def open_on(fs: Any, *, directory: Path = STORE, logger: Any = None, **settings: Any) -> Opening:
+def open_on(
+    fs: Any,
+    *,
+    directory: Path = STORE,
+    logger: Any = None,
+    schema: Schema | None = None,
+    **settings: Any,
+) -> Opening:
     """What `penin.open` gives, on another file system."""
-    return Opening(directory, Settings(**settings), logger, fs)
+    return Opening(directory, Settings(**settings), logger, fs, schema)
 
 
 def state_on(fs: Any, directory: Path = STORE) -> OmegaMetaOrchestrator:
@@ -250,13 +258,19 @@ class Running:
 
 @asynccontextmanager
 async def supervised(
-    fs: Any = None, *, workers: Any = (), sources: Any = (), **settings: Any
+    fs: Any = None,
+    *,
+    workers: Any = (),
+    sources: Any = (),
+    schema: Any = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
     """A supervisor on a store, started; it is stopped at the end, if it has not ended."""
     chosen = Settings(**settings)
     log = RecordedLog()
     store = store_at(STORE, chosen, CrashableFileSystem() if fs is None else fs)
-    running = Running(Supervisor(store, chosen, log, workers=workers, sources=sources), log)
+    supervisor = Supervisor(store, chosen, log, schema=schema, workers=workers, sources=sources)
+    running = Running(supervisor, log)
     try:
         await within(running.supervisor.started.wait())
         yield running

@@ -2,7 +2,11 @@
 
 `tests/data/before-checkpoints` was written by the version that had no retention, restore, or
 compression yet (commit 988f858): two stores, one of each snapshot format, that were killed with two
-checkpoints and a journal after them; and their state, saved. None of it is ever made anew.
+checkpoints and a journal after them; and their state, saved.
+
+`tests/data/with-rebase` was written by the first version with migrations: the same two, brought to
+schema version 2 and killed after two further transitions, so that a replay reads the sealed
+snapshot of the rebase; and their state, saved. None of all this is ever made anew.
 """
 
 from __future__ import annotations
@@ -16,9 +20,12 @@ import pytest
 import penin
 from penin import OmegaMetaOrchestrator
 from penin.runtime.convert import convert
+from penin.runtime.past import state_at
 from tests.runtime.stores import seen
 
-BEFORE = Path(__file__).parent.parent / "data" / "before-checkpoints"
+DATA = Path(__file__).parent.parent / "data"
+BEFORE = DATA / "before-checkpoints"
+WITH_REBASE = DATA / "with-rebase"
 FORMATS = ["json", "safetensors"]
 
 
@@ -58,3 +65,28 @@ def test_an_old_checkpoint_is_read(store, tmp_path, seq, knowledge, last_task):
     converted = convert(path, tmp_path / "new")
     assert (converted.seq, converted.knowledge_base_size) == (seq, knowledge)
     assert penin.load(tmp_path / "new").task_history[-1]["generation"] == last_task
+
+
+@pytest.fixture(params=FORMATS)
+def rebased(request, tmp_path: Path) -> Path:
+    """A copy to work on."""
+    return shutil.copytree(WITH_REBASE / f"store-{request.param}", tmp_path / "store")
+
+
+async def test_a_store_with_a_rebase_is_replayed_without_the_functions(rebased):
+    expected = OmegaMetaOrchestrator()
+    assert await asyncio.to_thread(expected.load_state, WITH_REBASE / "expected.json")
+    async with penin.open(rebased, schema_version=2) as orchestrator:
+        assert repr(seen(orchestrator.view)) == repr(seen(expected))
+        assert list(orchestrator.view.knowledge_base) == list(expected.knowledge_base)
+        assert (orchestrator.applied_seq, orchestrator.view.schema_version) == (17, 2)
+        await orchestrator.add_score(0.75)
+    again = await asyncio.to_thread(penin.load, rebased)
+    assert (again.seq, again.schema_version) == (18, 2)
+
+
+def test_the_past_of_a_store_with_a_rebase_is_read(rebased):
+    before = state_at(rebased, seq=14).state
+    assert before.schema_version == 0
+    assert dict(before.documents) == {"offset": 10, "old": True, "kept": None}
+    assert state_at(rebased, seq=15).state.schema_version == 2
