@@ -122,16 +122,20 @@ def test_a_store_that_is_open_elsewhere_is_locked(place):
         assert holder.end() == ExitCode.SUCCESS
 
 
-def test_a_damaged_store_is_refused_and_left_as_it_is(place):
+def test_a_store_without_a_way_back_is_refused_and_left_as_it_is(place):
     run_penin(place, "run", "workers:count")
     state = place / STORE / "state.json"
-    damaged = state.read_bytes().replace(b"1.0", b"7.0")
-    state.write_bytes(damaged)
+    files = [state, *(state.parent / "checkpoints").iterdir()]
+    files.append(min((state.parent / "journal").iterdir()))
+    damaged = [path.read_bytes().replace(b"1.0", b"7.0") for path in files]
+    for path, content in zip(files, damaged, strict=True):
+        path.write_bytes(content)
     for command in (["run"], ["send"], ["status"]):
         process = run_penin(place, *command)
         assert process.code == ExitCode.CORRUPT
         assert str(state) in process.err[-1]
-    assert state.read_bytes() == damaged
+        assert "penin repair" in process.err[-1]
+    assert [path.read_bytes() for path in files] == damaged
 
 
 def test_stdin_is_read_until_it_ends(place):
