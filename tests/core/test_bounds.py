@@ -299,7 +299,7 @@ def test_what_is_large_and_plain_is_taken_without_a_step_in_python_for_each_part
     several = {"items": [{"id": number, "name": f"n[{number}"} for number in range(28_000)]}
     scores = [number / 7 for number in range(131_072)]
     monkeypatch.setattr(values, "to_wire", None)
-    monkeypatch.setattr(door, "_score", None)
+    monkeypatch.setattr(door, "check_score", None)
 
     assert json.loads(door.add_task(several).raw)["task"] == several
     assert len(door.extend_scores(scores).raw) > 2**20
