@@ -14,6 +14,8 @@ directory the same. Then
 
 `crash_at` is the number of the operation that the power cut comes in; every call after it raises
 `Crash` too, so that no clean-up of the code under test reaches the disk.
+
+Longer than 400 lines: it is one disk, and every operation of the interface works on its state.
 """
 
 from __future__ import annotations
