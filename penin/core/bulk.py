@@ -9,7 +9,7 @@ snapshot has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -37,6 +37,39 @@ PART_BYTES: Final = 32 * 2**20
 """About how many bytes of numbers one sealed file has: few syncs, and a bounded memory."""
 
 
+class Part:
+    """The rows of a matrix that one sealed file holds: from `start` up to `stop`."""
+
+    __slots__ = ("_rows", "start", "stop")
+
+    def __init__(self, rows: NDArray[Any], start: int, stop: int) -> None:
+        self._rows = rows
+        self.start = start
+        self.stop = stop
+
+    def blocks(self) -> Iterator[memoryview]:
+        """What the file holds, in blocks of BLOCK_BYTES; each is void after the next."""
+        data = np.ascontiguousarray(self._rows[self.start : self.stop]).data.cast("B")
+        buffer = memoryview(bytearray(BLOCK_BYTES))
+        for first in range(0, len(data), BLOCK_BYTES):
+            block = data[first : first + BLOCK_BYTES]
+            # What is digested is what is written, whatever becomes of the caller's matrix.
+            buffer[: len(block)] = block
+            yield buffer[: len(block)]
+
+
+def is_large(rows: NDArray[Any]) -> bool:
+    """Whether the numbers of a matrix are more than one message carries."""
+    return rows.nbytes > BULK_BYTES_MAX
+
+
+def parts_of(rows: NDArray[Any]) -> Iterator[Part]:
+    """The rows of a matrix, in order, in parts of about PART_BYTES; they are not copied."""
+    step = max(1, PART_BYTES * len(rows) // rows.nbytes)
+    for start in range(0, len(rows), step):
+        yield Part(rows, start, min(start + step, len(rows)))
+
+
 class Bulk:
     """Keys, one row of numbers for each, and their encoded metadata (None: none has any).
 
@@ -53,13 +86,9 @@ class Bulk:
         self._dtype = rows.dtype.str
         self._row_bytes = rows.nbytes // len(rows)
 
-    @property
-    def is_large(self) -> bool:
-        """Whether the numbers are more than one message carries."""
-        return self._rows.nbytes > BULK_BYTES_MAX
-
     def __iter__(self) -> Iterator[Message]:
-        for start, stop in self._runs(len(self._names), self._row_bytes):
+        count = len(self._names)
+        for start, stop in self._runs(0, count, count, self._row_bytes):
             data = self._rows[start:stop].tobytes()
             encoded = b'{"dtype":"%b","data":"%b"}' % (self._dtype.encode(), b64encode(data))
             body = ExtendKnowledge(
@@ -69,53 +98,36 @@ class Bulk:
             )
             yield Message(self._encoded(start, stop, encoded), body)
 
-    def parts(self) -> Iterator[Part]:
-        """The rows, in order, in parts of about PART_BYTES."""
-        runs: list[tuple[int, int]] = []
+    def messages(self, part: Part, sealed: SealedFile) -> list[Message]:
+        """The messages of a part whose numbers are in a sealed file."""
         rows_max = min(SEALED_ROWS_MAX, max(1, SEGMENT_BYTES_MAX // self._row_bytes))
-        for start, stop in self._runs(rows_max, 0):
-            runs.append((start, stop))
-            if (stop - runs[0][0]) * self._row_bytes >= PART_BYTES:
-                yield Part(self, runs)
-                runs = []
-        if runs:
-            yield Part(self, runs)
+        messages = []
+        for start, stop in self._runs(part.start, part.stop, rows_max, 0):
+            begin, size = (start - part.start), (stop - start)
+            place = SealedPlace(sealed.name, begin * self._row_bytes, size * self._row_bytes)
+            matrix = Matrix(self._dtype, sealed=place)
+            body = ExtendSealed(
+                keys=self._names[start:stop],
+                matrix=matrix,
+                metadata=self._metadata(start, stop),
+                file=sealed.file,
+            )
+            messages.append(Message(self._encoded(start, stop, encode_body(matrix)), body))
+        return messages
 
-    def _runs(self, rows_max: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+    def _runs(
+        self, start: int, stop: int, rows_max: int, row_bytes: int
+    ) -> Iterator[tuple[int, int]]:
         """The rows of each message: from, and up to; `row_bytes` of a row's numbers are in it."""
-        start = size = 0
-        for index, name in enumerate(self._names):
-            row_size = row_bytes + len(name) + (0 if self._raws is None else len(self._raws[index]))
+        size = 0
+        for index in range(start, stop):
+            row_size = row_bytes + len(self._names[index])
+            row_size += 0 if self._raws is None else len(self._raws[index])
             if index - start == rows_max or (size + row_size > BULK_BYTES_MAX and index > start):
                 yield start, index
                 start, size = index, 0
             size += row_size
-        yield start, len(self._names)
-
-    def blocks(self, start: int, stop: int) -> Iterator[memoryview]:
-        """The bytes of a run of rows in blocks of BLOCK_BYTES; each is void after the next."""
-        data = np.ascontiguousarray(self._rows[start:stop]).data.cast("B")
-        buffer = memoryview(bytearray(BLOCK_BYTES))
-        for first in range(0, len(data), BLOCK_BYTES):
-            block = data[first : first + BLOCK_BYTES]
-            # What is digested is what is written, whatever becomes of the caller's matrix.
-            buffer[: len(block)] = block
-            yield buffer[: len(block)]
-
-    def sealed_message(
-        self, start: int, stop: int, begin: int, sealed: SealedFile
-    ) -> tuple[Message, int]:
-        """The message of rows whose numbers begin at byte `begin` of a file, and their size."""
-        size = (stop - start) * self._row_bytes
-        place = SealedPlace(sealed.name, begin, size)
-        matrix = Matrix(self._dtype, sealed=place)
-        body = ExtendSealed(
-            keys=self._names[start:stop],
-            matrix=matrix,
-            metadata=self._metadata(start, stop),
-            file=sealed.file,
-        )
-        return Message(self._encoded(start, stop, encode_body(matrix)), body), size
+        yield start, stop
 
     def _metadata(self, start: int, stop: int) -> list[msgspec.Raw] | None:
         return None if self._raws is None else [msgspec.Raw(raw) for raw in self._raws[start:stop]]
@@ -127,27 +139,3 @@ class Bulk:
             matrix,
             b"" if raws is None else b',"metadata":[%b]' % b",".join(raws),
         )
-
-
-class Part:
-    """The rows of a bulk that one sealed file holds."""
-
-    __slots__ = ("_bulk", "_runs")
-
-    def __init__(self, bulk: Bulk, runs: Sequence[tuple[int, int]]) -> None:
-        self._bulk = bulk
-        self._runs = runs
-
-    def blocks(self) -> Iterator[memoryview]:
-        """What the file holds, in blocks of BLOCK_BYTES; each is void after the next."""
-        return self._bulk.blocks(self._runs[0][0], self._runs[-1][1])
-
-    def messages(self, sealed: SealedFile) -> list[Message]:
-        """The messages that name the file."""
-        messages = []
-        begin = 0
-        for start, stop in self._runs:
-            message, size = self._bulk.sealed_message(start, stop, begin, sealed)
-            messages.append(message)
-            begin += size
-        return messages

@@ -107,18 +107,18 @@ def extend_knowledge(
     metadata: Sequence[Mapping[str, Any]] | None = None,
 ) -> Bulk:
     """One artifact per row of `matrix`, of shape (len(keys), n); all of it is checked here."""
-    rows, names = _checked_matrix(keys, matrix)
-    raws = None
-    if metadata is not None:
-        objects = _listed(metadata, "metadata")
-        if len(objects) != len(names):
-            raise RefusedValueError("metadata", f"{len(objects)} objects for {len(names)} keys")
-        raws = [take_object(item, f"metadata[{i}]") for i, item in enumerate(objects)]
-    return Bulk(names, rows, raws)
+    return bulk(keys, take_matrix(matrix), metadata)
 
 
-def _checked_matrix(keys: Sequence[str], matrix: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
-    rows = matrix_array(matrix, "matrix")
+def take_matrix(matrix: object) -> NDArray[Any]:
+    """The numbers of a matrix, checked and not copied: of shape (rows, n)."""
+    return matrix_array(matrix, "matrix")
+
+
+def bulk(
+    keys: Sequence[str], rows: NDArray[Any], metadata: Sequence[Mapping[str, Any]] | None
+) -> Bulk:
+    """What `extend_knowledge` makes of a matrix that was taken; keys and metadata are checked."""
     names = [check_name(key, f"keys[{i}]") for i, key in enumerate(_listed(keys, "keys"))]
     if len(names) != len(rows):
         raise RefusedValueError("keys", f"{len(names)} keys for {len(rows)} rows")
@@ -126,7 +126,13 @@ def _checked_matrix(keys: Sequence[str], matrix: NDArray[Any]) -> tuple[NDArray[
         seen: set[str] = set()
         index = next(i for i, name in enumerate(names) if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise RefusedValueError(f"keys[{index}]", f"{names[index]!r} stands twice")
-    return rows, names
+    raws = None
+    if metadata is not None:
+        objects = _listed(metadata, "metadata")
+        if len(objects) != len(names):
+            raise RefusedValueError("metadata", f"{len(objects)} objects for {len(names)} keys")
+        raws = [take_object(item, f"metadata[{i}]") for i, item in enumerate(objects)]
+    return Bulk(names, rows, raws)
 
 
 def _listed(items: object, field: str, at_most: int | None = None) -> list[Any]:

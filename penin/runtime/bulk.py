@@ -1,85 +1,94 @@
 """Sending a bulk of vectors: in messages, or through sealed files where there is much.
 
-A large bulk goes part by part: while one part is digested and written, the one before it waits for
-the disk, and the messages of the one before that are committed. So every number is written once
-before it is acknowledged, and the disk has always something to do.
+The numbers of a large bulk are written part by part, beside everything else: while keys and
+metadata are checked, and while the messages of the part before are committed. So every number is
+written once before it is acknowledged, and the disk has always something to do.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from anyio import to_thread
+from numpy.typing import NDArray
 
-from penin.core.bulk import Bulk, Part
+from penin.core import door
+from penin.core.bulk import Part, is_large, parts_of
 from penin.core.transitions import Ack, Message
-from penin.runtime.sealer import SEALING_MAX, Sealer
+from penin.runtime.sealer import Sealer
 from penin.storage.sealed import SealedFile, SealedFiles
 
 IN_FLIGHT_MAX: Final = 4
 """How many messages with their numbers are under way: one on the disk, the next ones made."""
+AHEAD_MAX: Final = 8
+"""How many files are written, or are there, before the messages that name them are made."""
 
 _Deliver = Callable[[Message], Awaitable[Ack]]
+_Metadata = Sequence[Mapping[str, Any]] | None
 
 
-async def send_bulk(bulk: Bulk, deliver: _Deliver, sealer: Sealer) -> Ack:
-    """Store all rows; the answer to the last message.
+async def send_bulk(
+    keys: Sequence[str],
+    matrix: NDArray[Any],
+    metadata: _Metadata,
+    deliver: _Deliver,
+    sealer: Sealer,
+) -> Ack:
+    """Check all, and store all rows; the answer to the last message.
 
-    Failed or cancelled in between, some messages are stored and some are not.
+    Failed or cancelled in between, some messages are stored and some are not. Raises what the door
+    raises, before any is stored.
     """
-    if sealer.files is None or not bulk.is_large:
+    rows = await to_thread.run_sync(door.take_matrix, matrix)
+    if sealer.files is None or not is_large(rows):
+        bulk = await to_thread.run_sync(door.bulk, keys, rows, metadata)
         return await _send(iter(bulk), deliver, IN_FLIGHT_MAX)
-    return await _Sealing(bulk.parts(), deliver, sealer, sealer.files).run()
+    return await _Sealing(rows, deliver, sealer, sealer.files).run(keys, metadata)
 
 
 class _Sealing:
-    """A large bulk on its way. `sealing` are the parts whose files are being written, in order."""
+    """A large bulk on its way. `sealing` are the parts without messages so far, in order."""
 
     def __init__(
-        self, parts: Iterator[Part], deliver: _Deliver, sealer: Sealer, files: SealedFiles
+        self, rows: NDArray[Any], deliver: _Deliver, sealer: Sealer, files: SealedFiles
     ) -> None:
-        self._parts = parts
+        self._rows = rows
+        self._parts = parts_of(rows)
         self._deliver = deliver
         self._sealer = sealer
         self._files = files
         self._sealing: deque[tuple[Part, asyncio.Future[SealedFile]]] = deque()
 
-    async def run(self) -> Ack:
+    async def run(self, keys: Sequence[str], metadata: _Metadata) -> Ack:
         ack: Ack | None = None
         try:
-            await self._seal_on()
+            self._seal_on()
+            bulk = await to_thread.run_sync(door.bulk, keys, self._rows, metadata)
             while self._sealing:
                 part, sealing = self._sealing[0]
                 sealed = await asyncio.shield(sealing)
                 self._sealing.popleft()
-                await self._seal_on()
-                ack = await self._send(part, sealed)
+                self._seal_on()
+                messages = await to_thread.run_sync(bulk.messages, part, sealed)
+                ack = await _send(iter(messages), self._deliver, len(messages))
+                self._files.settle(sealed.name, ack.seq)
         finally:
             for _, sealing in self._sealing:
                 sealing.add_done_callback(self._give_up)
         assert ack is not None  # the door refuses an empty matrix
         return ack
 
-    async def _seal_on(self) -> None:
-        while len(self._sealing) < SEALING_MAX:
-            part = await to_thread.run_sync(next, self._parts, None)
-            if part is None:
-                return
+    def _seal_on(self) -> None:
+        while len(self._sealing) < AHEAD_MAX and (part := next(self._parts, None)) is not None:
             self._sealing.append((part, self._sealer.seal(part.blocks())))
-
-    async def _send(self, part: Part, sealed: SealedFile) -> Ack:
-        messages = await to_thread.run_sync(part.messages, sealed)
-        ack = await _send(iter(messages), self._deliver, len(messages))
-        self._files.settle(sealed.name, ack.seq)
-        return ack
 
     def _give_up(self, sealed: asyncio.Future[SealedFile]) -> None:
         """No message names this file."""
         if not sealed.cancelled() and sealed.exception() is None:
-            self._files.settle(sealed.result().name, 0)
+            self._sealer.discard(sealed.result().name)
 
 
 async def _send(messages: Iterator[Message], deliver: _Deliver, in_flight_max: int) -> Ack:

@@ -93,8 +93,7 @@ class EmbeddedOrchestrator:
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> Ack:
         """See `AsyncOrchestrator`."""
-        bulk = await to_thread.run_sync(door.extend_knowledge, keys, matrix, metadata)
-        return await send_bulk(bulk, self._deliver, self._supervisor.sealer)
+        return await send_bulk(keys, matrix, metadata, self._deliver, self._supervisor.sealer)
 
     async def add_task(self, task: Mapping[str, Any]) -> Ack:
         """See `AsyncOrchestrator`."""

@@ -44,6 +44,11 @@ class Sealer:
             self._threads.extend(map(StorageThread, names))
         return next(self._next).call(self.files.put, blocks)
 
+    def discard(self, name: str) -> None:
+        """Delete a file that no message names, soon; where that is closed, when it is opened."""
+        if not self._is_closed and self.files is not None:
+            next(self._next).call(self.files.discard, name)
+
     def close(self) -> None:
         """Take nothing more; what was begun is finished. For the event loop."""
         self._is_closed = True

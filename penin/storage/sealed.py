@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from penin.errors import CorruptionError, SealedFileMissingError
+from penin.errors import CorruptionError, SealedFileMissingError, StorageError
 from penin.storage.filesystem import (
     FileBlocks,
     FileSystem,
@@ -104,6 +104,12 @@ class SealedFiles:
     def settle(self, name: str, seq: int) -> None:
         """All commits that name the file are made, the last one at `seq`; 0 if there is none."""
         self._needs[name].seq = seq
+
+    def discard(self, name: str) -> None:
+        """Delete a file that no commit names; what cannot be deleted is retired later."""
+        self.settle(name, 0)
+        with contextlib.suppress(StorageError):
+            self._delete(name)
 
     def get(self, name: str) -> MappedFile:
         """The file of a name.
@@ -181,13 +187,16 @@ class SealedFiles:
         for name, need in list(self._needs.items()):
             if need.seq is None or need.seq > upto_seq:
                 continue
-            path = self._directory / name
-            try:
-                with contextlib.suppress(FileNotFoundError):
-                    self._fs.unlink(path)
-            except OSError as error:
-                raise storage_error(path, error) from error
-            del self._needs[name]
+            self._delete(name)
+
+    def _delete(self, name: str) -> None:
+        path = self._directory / name
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.unlink(path)
+        except OSError as error:
+            raise storage_error(path, error) from error
+        self._needs.pop(name, None)
 
 
 def _digested(

@@ -15,6 +15,7 @@ from penin.core import bulk
 from penin.errors import (
     ClosedError,
     CorruptionError,
+    RefusedError,
     SealedFileMissingError,
     StorageFullError,
 )
@@ -44,7 +45,7 @@ ROWS = 20
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    """Twenty rows of 32 bytes are three files, of two or three messages each."""
+    """Twenty rows of 32 bytes are three files, of three, three and two messages."""
     monkeypatch.setattr(bulk, "BULK_BYTES_MAX", 128)
     monkeypatch.setattr(bulk, "SEALED_ROWS_MAX", 3)
     monkeypatch.setattr(bulk, "PART_BYTES", 256)
@@ -76,7 +77,7 @@ async def test_a_large_bulk_is_in_files_that_the_journal_names() -> None:
     fs = CrashableFileSystem()
     async with open_on(fs) as orchestrator:
         ack = await orchestrator.extend_knowledge(**rows())
-        assert ack.seq == orchestrator.applied_seq == 7
+        assert ack.seq == orchestrator.applied_seq == 8
         assert found(orchestrator.view) == expected()
         names = sealed_names(fs)
         lines = fs.content(JOURNAL / f"{1:020}.jsonl").splitlines(keepends=True)
@@ -150,7 +151,7 @@ async def test_what_a_checkpoint_has_to_pay_for_includes_the_files(monkeypatch) 
         before = store.size_bytes(0)
         await orchestrator.extend_knowledge(**rows())
         assert store.size_bytes(0) - before > store.journal.size_bytes(0) - before
-        assert store.size_bytes(7) == store.journal.size_bytes(7)
+        assert store.size_bytes(8) == store.journal.size_bytes(8)
 
 
 async def test_a_full_disk_refuses_what_is_not_stored_and_takes_it_later() -> None:
@@ -163,6 +164,19 @@ async def test_a_full_disk_refuses_what_is_not_stored_and_takes_it_later() -> No
         await orchestrator.extend_knowledge(**rows())
         assert found(orchestrator.view) == expected()
     assert found(state_on(fs)) == expected()
+
+
+async def test_what_the_door_refuses_leaves_no_file() -> None:
+    fs = CrashableFileSystem()
+    async with open_on(fs) as orchestrator:
+        for wrong in ({"keys": ["x"] * ROWS}, {"metadata": [1] * ROWS}, {"keys": ["x"]}):
+            with pytest.raises(RefusedError):
+                await orchestrator.extend_knowledge(**{**rows(), **wrong})
+        assert orchestrator.applied_seq == 0
+        await orchestrator.extend_knowledge(**rows(number=1))
+    assert len(sealed_names(fs)) == 3, "those of what was stored"
+    async with open_on(fs) as again:
+        assert found(again.view) == expected(number=1)
 
 
 async def test_cancelled_while_a_file_is_written_nothing_is_stored_and_the_file_goes() -> None:
@@ -271,7 +285,7 @@ async def test_the_past_and_copies_of_the_store_have_what_is_in_files(format_) -
         await orchestrator.checkpoint()
         await orchestrator.extend_knowledge(**rows(number=1))
         await orchestrator.add_score(0.5)
-        for seq, count in ((7, ROWS), (9, ROWS + 6), (15, 2 * ROWS)):
+        for seq, count in ((8, ROWS), (10, ROWS + 6), (17, 2 * ROWS)):
             assert len(state_at(STORE, seq=seq, fs=fs).state.knowledge_base) == count
         copy = STORE.parent / "copy"
         made = backup_at(STORE, copy, fs)
