@@ -70,7 +70,8 @@ def diff(
         print_json(_shown(compared, limit))
     else:
         print_rows(_rows(compared))
-        print_out("".join(name_lines(compared.difference, limit)))
+        hint = " (--all names them)"
+        print_out("".join(name_lines(compared.difference, limit, hint)))
     return ExitCode.SUCCESS if compared.difference.is_empty else ExitCode.NEGATIVE
 
 
@@ -147,8 +148,11 @@ def _bound(maxlen: int | None) -> str:
     return "all kept" if maxlen is None else f"the newest {maxlen:,} kept"
 
 
-def name_lines(found: Difference, limit: int | None) -> Iterator[str]:
-    """A line for each name: a mark, the part of the state, the name; `limit` of each kind."""
+def name_lines(found: Difference, limit: int | None, hint: str = "") -> Iterator[str]:
+    """A line for each name: a mark, the part of the state, the name; `limit` of each kind.
+
+    `hint` stands behind the count of those that are left out.
+    """
     parts: tuple[tuple[str, Any], ...] = (
         ("artifact", found.knowledge_base),
         ("document", found.documents),
@@ -164,4 +168,4 @@ def name_lines(found: Difference, limit: int | None) -> Iterator[str]:
                 yield f"{mark} {kind} {shown}\n"
             if limit is not None and len(names) > limit:
                 further = counted(len(names) - limit, f"more {change} {kind}")
-                yield f"{mark} {further} (--all names them)\n"
+                yield f"{mark} {further}{hint}\n"

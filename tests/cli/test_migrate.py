@@ -113,6 +113,15 @@ def test_programs_get_one_object(place, store):
     assert (again["documents"], again["histories"], again["schema_version_before"]) == (None, {}, 2)
 
 
+def test_of_many_names_the_first_are_shown_and_no_option_is_named_that_it_has_not(place, store):
+    with penin.open_sync(store) as orchestrator:
+        for number in range(11):
+            orchestrator.add_knowledge(f"n{number}", penin.NumericVectorArtifact([0.5]))
+    process = run_penin(place, "migrate", "mine:MIGRATIONS", "--dir", "store", "--dry-run")
+    assert "~ artifact n8" in process.out
+    assert "~ 2 more changed artifacts" in process.out
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
