@@ -33,7 +33,8 @@ from penin.errors import (
 )
 from penin.runtime.clock import now_text
 from penin.storage.commits import ZERO_HASH
-from penin.storage.snapshots import CheckpointFile, SnapshotBlocks, SnapshotStore, digest_of
+from penin.storage.snapshot_port import SnapshotStore
+from penin.storage.snapshots import CheckpointFile, SnapshotBlocks, digest_of
 
 EMPTY_SEQ: Final = 0
 """The seq of the empty state."""

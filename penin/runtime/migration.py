@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -88,14 +89,15 @@ def _keep_original(store: Store, state: State, outcome: Outcome, at: str) -> Pat
 
 def _seal(store: Store, state: State, outcome: Outcome, seq: int) -> RebaseLoaded:
     """Write the new state to a sealed file, and read it back: so replay will give the same."""
-    suffix = store.snapshots.suffix
+    is_json = store.snapshots.suffix.startswith(JSON_SUFFIX)
+    format_: Literal["json", "safetensors"] = "json" if is_json else "safetensors"
     assert store.sealed is not None, "a store in memory is new whenever it is opened"
     outcome.put_into(state, seq)
     view = msgspec.structs.replace(state.view(), seq=seq)
     with digested_beside() as digested:
         # Outside of any store, as a file of `save_state`: the hash of its commit is not known yet.
-        blocks = encode_state(view, Envelope(), suffix, digested)
+        blocks = encode_state(view, Envelope(), f".{format_}", digested)
         sealed = store.sealed.put(whole_blocks(blocks))
-    snapshot = SnapshotFile(sealed.name, "json" if suffix == JSON_SUFFIX else "safetensors")
+    snapshot = SnapshotFile(sealed.name, format_)
     body = Rebase(schema_version=outcome.version, snapshot=snapshot)
     return loaded(body, snapshot, lambda _name: sealed.file.unchecked())

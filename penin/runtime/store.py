@@ -14,7 +14,8 @@ from penin.storage.journal import FileJournal, Journal
 from penin.storage.lock import Holder, StoreLock
 from penin.storage.memory import MemoryJournal, MemorySnapshotStore
 from penin.storage.sealed import SealedFiles
-from penin.storage.snapshots import JSON_SUFFIX, FileSnapshotStore, SnapshotStore
+from penin.storage.snapshot_port import SnapshotStore
+from penin.storage.snapshots import JSON_SUFFIX, FileSnapshotStore
 
 MEMORY: Final = ":memory:"
 JOURNAL_DIRECTORY: Final = "journal"

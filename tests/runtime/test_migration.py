@@ -1,4 +1,4 @@
-"""A store that is opened with its owner's migrations: one rebase, whatever happens meanwhile."""
+"""A store that is opened with its owner's migrations: one rebase, or every file as it was."""
 
 from __future__ import annotations
 
@@ -6,93 +6,41 @@ import asyncio
 import contextlib
 import errno
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import penin
 from penin import Draft, NumericVectorArtifact
 from penin.core.migration import Schema
-from penin.core.snapshots import Envelope, encode_snapshot
-from penin.core.state import State
 from penin.errors import (
     CorruptionError,
     FormatError,
     MigrationError,
     SealedFileMissingError,
-    StorageError,
     StorageFullError,
 )
 from penin.runtime.convert import convert
 from penin.runtime.past import state_at
-from penin.runtime.recovery import recover
-from penin.runtime.store import store_at
-from penin.settings import Settings
 from penin.storage.commits import Commit, parse_line
-from penin.storage.sealed import SEALED_DIRECTORY
-from tests.core import strategies
 from tests.core.original import original_save
-from tests.fakes.crashable_filesystem import CrashableFileSystem, Effect
-from tests.runtime.crashing import Diary, Life, live
+from tests.fakes.crashable_filesystem import CrashableFileSystem
+from tests.runtime.migrating import (
+    FORMATS,
+    SCHEMA,
+    SEALED,
+    bits,
+    check_migrated,
+    killed,
+    not_run,
+    on_disk,
+    recovering,
+    state_of,
+    to_1,
+    to_2,
+)
 from tests.runtime.stores import JOURNAL, STORE, open_on, state_on, supervised
-
-SEALED = STORE / SEALED_DIRECTORY
-FORMATS = ["json", "safetensors"]
-
-
-def to_1(draft: Draft) -> None:
-    draft.documents["offset"] = {"line": draft.documents["offset"]}
-
-
-def to_2(draft: Draft) -> None:
-    for task in draft.tasks:
-        task["title"] = task.pop("name")
-    draft.map_metadata(lambda key, metadata: {**metadata, "key": key} if key < "b" else metadata)
-
-
-def not_run(_draft: Draft) -> None:
-    pytest.fail("it ran")
-
-
-SCHEMA = Schema(2, {0: to_1, 1: to_2})
-
-
-async def fill(orchestrator: Any) -> None:
-    for key in ("a", "b"):
-        await orchestrator.add_knowledge(key, NumericVectorArtifact([0.5, 1.5], {"run": 7}))
-    await orchestrator.add_task({"name": "first"})
-    await orchestrator.add_score(float("nan"))
-    await orchestrator.put_document("offset", 10)
-    await orchestrator.put_document("big", 2**80)
-
-
-async def killed(format_: str = "json", *, checkpoint: bool = True) -> CrashableFileSystem:
-    """A store of version 0 with a snapshot and a journal after it."""
-    fs = CrashableFileSystem()
-    async with open_on(fs, format=format_) as orchestrator:
-        await fill(orchestrator)
-        if checkpoint:
-            await orchestrator.checkpoint()
-        await orchestrator.add_task({"name": "second"})
-        return fs.after_kill()
-
-
-def bits(state: State) -> bytes:
-    """All of a state, in its order."""
-    return b"".join(encode_snapshot(state.view(), Envelope()))
-
-
-def state_of(orchestrator: Any) -> State:
-    state: State = orchestrator._actor.state
-    return state
-
-
-def on_disk(fs: CrashableFileSystem) -> bytes:
-    return bits(state_on(fs)._state)
 
 
 def files(fs: CrashableFileSystem) -> dict[Path, bytes]:
@@ -111,14 +59,6 @@ def messages_on(fs: CrashableFileSystem) -> list[Any]:
     lines = fs.content(JOURNAL / fs.names(JOURNAL)[-1]).splitlines(keepends=True)
     commits = [line for line in map(parse_line, lines) if isinstance(line, Commit)]
     return [message for commit in commits for message in json.loads(bytes(commit.messages))]
-
-
-def check_migrated(reader: Any) -> None:
-    assert reader.schema_version == 2
-    assert reader.get_document("offset") == {"line": 10}
-    assert [task["title"] for task in reader.task_history] == ["first", "second"]
-    metadata = {key: artifact.metadata for key, artifact in reader.knowledge_base.items()}
-    assert metadata == {"a": {"run": 7, "key": "a"}, "b": {"run": 7}}
 
 
 # -- what becomes of a store ----------------------------------------------------------------------
@@ -355,15 +295,6 @@ async def test_a_damaged_or_missing_snapshot_of_a_rebase_is_an_error_that_names_
             opened()
 
 
-def recovering(fs: CrashableFileSystem, schema: Schema | None = None, stop: Any = None) -> Any:
-    store = store_at(STORE, Settings(), fs)
-    store.prepare(0.0, time.sleep)
-    try:
-        return recover(store, Settings(), stop or (lambda: False), schema)
-    finally:
-        store.release()
-
-
 async def test_a_stop_while_the_functions_run_writes_nothing():
     fs = await killed()
     before = files(fs)
@@ -400,102 +331,3 @@ async def test_the_log_says_why_a_store_is_not_opened():
     async with supervised(await killed(), schema=Schema(1, {0: raising})) as running:
         (event,) = running.log.of("recovery.failed")
         assert "schema version 0 to 1: it raised ValueError('not mine')" in event["cause"]
-
-
-# -- any state, any function ----------------------------------------------------------------------
-
-
-@given(
-    st.lists(strategies.messages(), min_size=1, max_size=8),
-    strategies.migrations(),
-    st.lists(strategies.messages(), max_size=4),
-    st.sampled_from(FORMATS),
-    st.booleans(),
-)
-def test_the_live_state_is_the_replayed_one_bit_for_bit(
-    before, migration, after, format_, checkpoint
-):
-    fs = CrashableFileSystem()
-
-    async def main() -> None:
-        async with open_on(fs, format=format_) as orchestrator:
-            for message in before:
-                await orchestrator.send(message)
-            if checkpoint:
-                await orchestrator.checkpoint()
-            past = fs.after_kill()
-        async with open_on(past, schema=Schema(1, {0: migration})) as orchestrator:
-            shown = bits(state_of(orchestrator))
-            assert on_disk(past.after_kill()) == shown
-            for message in after:
-                await orchestrator.send(message)
-            shown = bits(state_of(orchestrator))
-            disk = past.after_kill()
-            assert on_disk(disk) == shown
-        async with open_on(disk) as orchestrator:
-            assert bits(state_of(orchestrator)) == shown
-        assert on_disk(past) == on_disk(disk) == shown
-
-    asyncio.run(main())
-
-
-# -- crashes --------------------------------------------------------------------------------------
-
-EFFECTS: tuple[Effect, ...] = ("none", "half", "whole")
-
-
-async def nothing(_life: Life) -> None:
-    """Opening and closing alone."""
-
-
-def check(disk: CrashableFileSystem, before: bytes) -> bool:
-    """The state is that before or that after; and the next opening migrates it. Which it was."""
-    is_before = on_disk(disk) == before
-    if not is_before:
-        check_migrated(state_on(disk))
-
-    async def main() -> None:
-        async with open_on(disk.after_kill()) as orchestrator:
-            assert (bits(state_of(orchestrator)) == before) is is_before
-        async with open_on(disk, schema=SCHEMA) as orchestrator:
-            check_migrated(orchestrator.view)
-            assert orchestrator.applied_seq == 8
-            kept = [name for name in disk.names(STORE) if "before" in name]
-            assert len(kept) == 1
-            assert not kept[0].endswith(".tmp")
-            assert not [name for name in disk.names(SEALED) if name.endswith(".tmp")]
-            await orchestrator.add_score(0.5)
-
-    asyncio.run(main())
-    return is_before
-
-
-@pytest.mark.parametrize("format_", FORMATS)
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_a_crash_at_any_operation_leaves_the_store_before_or_after(format_, seed):
-    past = asyncio.run(killed(format_))
-    before = on_disk(past)
-    found: set[bool] = set()
-    for crash_at in range(1, 400):
-        disk = past.after_kill()
-        disk.crash_at, disk.crash_effect = crash_at, EFFECTS[(crash_at + seed) % 3]
-        lived = live(disk, nothing, Diary(), SCHEMA)
-        if not lived._dead:
-            assert found == {True, False}
-            return
-        lived.crash_at = None
-        found.add(check(lived.after_kill(), before))
-        found.add(check(lived.after_crash(seed + crash_at), before))
-    pytest.fail("an opening without an end")
-
-
-def test_a_failed_rebase_leaves_it_unknown_and_the_next_opening_decides():
-    past = asyncio.run(killed())
-    before = on_disk(past)
-    for number in range(1, 12):
-        disk = past.after_kill()
-        disk.fail("sync_file", errno.EIO, at=number)
-        with contextlib.suppress(StorageError):
-            recovering(disk, SCHEMA)
-        check(disk.after_kill(), before)
-        check(disk.after_crash(number), before)

@@ -16,7 +16,8 @@ from penin.storage.filesystem import FileSystem, read_file
 from penin.storage.journal import FileJournal, Fsync
 from penin.storage.reader import JournalReader
 from penin.storage.retention import Retention
-from penin.storage.snapshots import FileSnapshotStore, SnapshotBlocks, SnapshotStore
+from penin.storage.snapshot_port import SnapshotStore
+from penin.storage.snapshots import FileSnapshotStore, SnapshotBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

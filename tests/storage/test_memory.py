@@ -14,7 +14,8 @@ from penin.storage.commits import ZERO_HASH, ForkedFrom
 from penin.storage.journal import FileJournal, Journal
 from penin.storage.memory import MemoryJournal, MemorySnapshotStore
 from penin.storage.retention import Retention
-from penin.storage.snapshots import FileSnapshotStore, SnapshotStore
+from penin.storage.snapshot_port import SnapshotStore
+from penin.storage.snapshots import FileSnapshotStore
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.storage.owner import AT, JOURNAL, STORE, latest_content
 
