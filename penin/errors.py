@@ -173,6 +173,22 @@ class FormatError(StorageError):
     """A file that this version does not read: another format, a newer version."""
 
 
+class ExpansionError(FormatError):
+    """A compressed file that expands further than any of ours; it was not read to its end.
+
+    `limit_bytes` is how far a file of `size_bytes` may expand.
+    """
+
+    def __init__(self, path: Path | str, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            path,
+            f"it has {size_bytes:,} bytes and expands to more than {limit_bytes:,}, as no file of "
+            "penin does; it is not read",
+        )
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
 class LockedError(StorageError):
     """Another process (or this one) has the store open for writing.
 

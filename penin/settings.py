@@ -11,6 +11,7 @@ from penin.errors import RefusedTypeError, RefusedValueError
 
 Fsync = Literal["always", "everysec"]
 Format = Literal["json", "safetensors"]
+Compression = Literal["gzip", "zstd"]
 KeepJournal = Literal["checkpoints", "forever"]
 
 BATCH_BYTES_LIMIT: Final = 32 * 2**20
@@ -21,14 +22,17 @@ SHOWN_LIMIT: Final = 2**64
 SHOWN_CHARACTERS: Final = 100
 KEEP_LAST_MIN: Final = 2
 """The newest, and the way back from a damaged one."""
+LEVELS_MAX: Final[dict[Compression, int]] = {"gzip": 9, "zstd": 19}
+"""The highest level; the lowest is 1. Beyond 19, zstd takes hundreds of MiB of memory."""
 _SECONDS_OF_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LEVEL: Final = re.compile(r"[0-9]{1,2}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 _LIMITS: Final = {
     "batch_bytes_max": BATCH_BYTES_LIMIT,
     "history_maxlen": HISTORY_MAXLEN_LIMIT,
 }
 _CAN_BE_ZERO: Final = frozenset({"keep_daily", "lock_wait_s", "stop_grace_s", "cancel_grace_s"})
-_TEXTS: Final = frozenset({"fsync", "format", "keep_within", "keep_journal"})
+_TEXTS: Final = frozenset({"fsync", "format", "compress", "keep_within", "keep_journal"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,10 @@ class Settings:
         is written to the kernel, with a sync every second.
     format: of the snapshots, `json` or `safetensors`; None takes that of the store (json for a new
         one). It is fixed when a store is made; asking for another one is a FormatError.
+    compress: snapshots, and the journal that is kept for older checkpoints alone: `gzip` or `zstd`
+        (extra `penin[zstd]`), or with a level, 1 to 9 or 1 to 19: `zstd:9`. None takes that of the
+        store (nothing, for a new one). It is fixed when a store is made, but for the level; asking
+        for another one is a FormatError.
     mailbox_messages_max, mailbox_bytes_max: the mailbox is full at either.
     batch_messages_max, batch_bytes_max: a commit takes no further message at either.
     checkpoint_interval_s: the time between checkpoints; one is skipped when nothing changed.
@@ -63,6 +71,7 @@ class Settings:
     history_maxlen: int | None = None
     fsync: Fsync = "always"
     format: Format | None = None
+    compress: str | None = None
     mailbox_messages_max: int = 10_000
     mailbox_bytes_max: int = 64 * 2**20
     batch_messages_max: int = 1024
@@ -91,6 +100,7 @@ class Settings:
             reason = f"{_shown(self.keep_journal)} is neither checkpoints nor forever"
             raise RefusedValueError("keep_journal", reason)
         duration_s(self.keep_within)
+        compression_of(self.compress)
         for field in fields(self):
             if field.name not in _TEXTS:
                 self._check_number(field.name, getattr(self, field.name))
@@ -115,6 +125,36 @@ class Settings:
         limit = _LIMITS.get(name)
         if limit is not None and number > limit:
             raise RefusedValueError(name, f"{_shown(number)} is over {limit}")
+
+
+def compression_of(text: str | None) -> tuple[Compression | None, int | None]:
+    """The compression and the level (None: its default) in `gzip`, `zstd` or `zstd:9`.
+
+    Raises RefusedTypeError or RefusedValueError, naming `compress`.
+    """
+    if text is None:
+        return None, None
+    if not isinstance(text, str):
+        raise RefusedTypeError("compress", f"{_shown(text)} is not a text such as gzip or zstd:9")
+    kind, colon, level = text.partition(":")
+    if kind not in LEVELS_MAX or (colon and _LEVEL.fullmatch(level) is None):
+        reason = f"{_shown(text)} is neither gzip nor zstd, nor one of them with a level: zstd:9"
+        raise RefusedValueError("compress", reason)
+    check_level(kind, int(level) if colon else None, "compress")
+    return kind, int(level) if colon else None
+
+
+def check_level(compression: Compression | None, level: int | None, field: str = "level") -> None:
+    """Raise RefusedTypeError or RefusedValueError for a level that a compression does not have."""
+    if level is None:
+        return
+    if isinstance(level, bool) or not isinstance(level, int):
+        raise RefusedTypeError(field, f"{_shown(level)} is not an integer")
+    if compression is None:
+        raise RefusedValueError(field, "there is no level where nothing is compressed")
+    if not 1 <= level <= LEVELS_MAX[compression]:
+        reason = f"{compression} has the levels 1 to {LEVELS_MAX[compression]}"
+        raise RefusedValueError(field, f"{_shown(level)}: {reason}")
 
 
 def duration_s(text: str | None) -> int:

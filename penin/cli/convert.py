@@ -10,7 +10,7 @@ import typer
 from penin.cli.exits import ExitCode
 from penin.cli.options import option, store_directory
 from penin.cli.terminal import counted, say
-from penin.errors import UsageError
+from penin.errors import RefusedError, UsageError
 from penin.runtime.convert import convert as convert_file
 from penin.settings import Format
 
@@ -33,11 +33,18 @@ def convert(
     format: Annotated[  # noqa: A002  # the word of the settings
         Format, option("format", "Of the snapshots of the new store.")
     ] = "json",
+    compress: Annotated[
+        str | None, option("compress", "Its snapshots and older journal: gzip, zstd or zstd:9.")
+    ] = None,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(to)
     try:
-        made = convert_file(file, directory, accept_edited=accept_edited, format=format)
+        made = convert_file(
+            file, directory, accept_edited=accept_edited, format=format, compress=compress
+        )
+    except RefusedError as error:
+        raise UsageError(f"--{error.field}: {error.reason}") from error
     except FileNotFoundError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
     artifacts = counted(made.knowledge_base_size, "artifact")

@@ -44,7 +44,8 @@ def _rows(found: Inspected) -> Iterator[tuple[str, str]]:
         "format",
         found.format if found.format == "original" else f"{found.format} {found.version}",
     )
-    yield "size", counted(found.size_bytes, "byte")
+    compressed = "" if found.compression is None else f", compressed with {found.compression}"
+    yield "size", counted(found.size_bytes, "byte") + compressed
     if isinstance(found, InspectedJournal):
         yield from _journal_rows(found)
     else:

@@ -23,6 +23,8 @@ SETTINGS_HELP: Final[dict[str, str]] = {
     "to the kernel, with a sync every second (everysec).",
     "format": "Of the snapshots: json, which people can read, or safetensors, which is faster from "
     "some 10,000 vectors on. Fixed when the store is made; json without it.",
+    "compress": "Of snapshots and older journal files: gzip, zstd, or with a level, zstd:9. Fixed "
+    "when the store is made, but for the level; not compressed without it.",
     "mailbox_messages_max": "The mailbox is full at so many messages.",
     "mailbox_bytes_max": "The mailbox is full at so many bytes.",
     "batch_messages_max": "A commit takes so many messages at most.",

@@ -19,6 +19,7 @@ from penin.runtime.ladder import Rung, advised, newest_readable, replaying
 from penin.runtime.recovery import apply_commit
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION
+from penin.storage.compression import split_suffix
 from penin.storage.filesystem import OsFileSystem
 from penin.storage.reader import JournalReader
 from penin.storage.sealed import SealedFiles
@@ -172,10 +173,13 @@ def _checkpoint(rung: Rung, snapshots: FileSnapshotStore) -> Checkpoint | None:
     if rung.seq is None:
         return None
     version = rung.envelope.version
-    if snapshots.suffix == TENSORS_SUFFIX:
+    content, compression = split_suffix(snapshots.suffix)
+    if content == TENSORS_SUFFIX:
         form = f"{TENSORS_FORMAT} {TENSORS_VERSION}"
     else:
         form = f"{FORMAT} {version}" if version > 1 else "original"
+    if compression is not None:
+        form += f", {compression}"
     kept = len(snapshots.checkpoints())
     return Checkpoint(rung.seq, rung.envelope.at, rung.size_bytes, kept, form)
 

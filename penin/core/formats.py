@@ -1,7 +1,8 @@
 """The two snapshot formats, chosen by the suffix of the file.
 
 `.safetensors` is that of `penin.core.tensors`, every other suffix the JSON of
-`penin.core.snapshots`.
+`penin.core.snapshots`. Either may be compressed (`penin.storage.compression`), with another suffix
+behind it: `.json.zst`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,28 @@ from penin.core.snapshots import Envelope, encode_snapshot
 from penin.core.state import State, StateView
 from penin.core.tensors import Digested, encode_tensors
 from penin.core.tensors_reader import read_tensors
+from penin.storage.compression import Content, compressed, split_suffix
 from penin.storage.snapshots import TENSORS_SUFFIX, SnapshotBlocks
 
 
 def encode_state(
-    view: StateView, envelope: Envelope, suffix: str, digested: Digested | None = None
+    view: StateView,
+    envelope: Envelope,
+    suffix: str,
+    digested: Digested | None = None,
+    level: int | None = None,
 ) -> Iterator[bytes | memoryview]:
-    """The file of a view, in blocks of about 1 MiB; see the encoders."""
-    if suffix == TENSORS_SUFFIX:
-        return encode_tensors(view, envelope, digested)
-    return encode_snapshot(view, envelope)
+    """The file of a view, in blocks of about 1 MiB; see the encoders.
+
+    `level` is that of the compression, see `compressed`.
+    """
+    inner, compression = split_suffix(suffix)
+    blocks: Iterator[bytes | memoryview]
+    if inner == TENSORS_SUFFIX:
+        blocks = encode_tensors(view, envelope, digested)
+    else:
+        blocks = encode_snapshot(view, envelope)
+    return blocks if compression is None else compressed(blocks, compression, level)
 
 
 def decode_state(
@@ -40,11 +53,14 @@ def decode_state(
     `path` is for messages only. `accept_edited` has no meaning for tensors, which nobody edits.
     With `whole`, every byte of tensors is checked now, as every byte of JSON is.
     `abandoned` is called after each block, and may raise. The state of tensors keeps the file
-    mapped.
+    mapped; of a compressed file, it keeps the content in memory. Positions in errors are those of
+    the content.
     """
-    if suffix == TENSORS_SUFFIX:
-        return read_tensors(blocks.map(), path, abandoned, whole=whole)
-    return read_snapshot(_each(blocks, abandoned), path, accept_edited=accept_edited)
+    inner, compression = split_suffix(suffix)
+    content = blocks if compression is None else Content(blocks, path, compression, abandoned)
+    if inner == TENSORS_SUFFIX:
+        return read_tensors(content.map(), path, abandoned, whole=whole)
+    return read_snapshot(_each(content, abandoned), path, accept_edited=accept_edited)
 
 
 def _each(blocks: Iterable[bytes], abandoned: Callable[[], None]) -> Iterator[bytes]:

@@ -23,6 +23,8 @@ from penin.core.snapshots import Envelope
 from penin.core.state import HISTORY_MAXLEN_DEFAULT, State
 from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message
+from penin.settings import check_level
+from penin.storage.compression import split_suffix, suffix_of
 from penin.storage.files import replace_file
 from penin.storage.filesystem import FileBlocks, OsFileSystem
 
@@ -126,16 +128,20 @@ class OmegaMetaOrchestrator(StateReader):
         """
         return nearest(self.knowledge_base.view(), query_of(vector, k, metric, where))
 
-    def save_state(self, filepath: str | PathLike[str]) -> None:
+    def save_state(self, filepath: str | PathLike[str], *, level: int | None = None) -> None:
         """Write the state as one file, atomically and durably, making parent directories.
 
         With the suffix `.safetensors` it is one that any reader of safetensors opens; with any
-        other one it is JSON, which the standard `json` module reads. When it returns, the file is
+        other one it is JSON, which the standard `json` module reads. A further suffix `.gz` or
+        `.zst` compresses it (`state.json.zst`); `level` is 1 to 9 for gzip (6) and 1 to 19 for
+        zstd (3), which needs the extra `penin[zstd]` (UsageError). When it returns, the file is
         complete and synced under its name; on any failure (OSError, or CorruptionError where the
         state is in a mapped file that is damaged) the old file is untouched.
         """
         path = Path(filepath).resolve()
-        replace_file(path, encode_state(self._state.view(), Envelope(), path.suffix))
+        suffix = suffix_of(path)
+        check_level(split_suffix(suffix)[1], level)
+        replace_file(path, encode_state(self._state.view(), Envelope(), suffix, level=level))
 
     def load_state(self, filepath: str | PathLike[str]) -> bool:
         """Replace the state by that of a file of `save_state`, ours or the original's.
@@ -145,7 +151,9 @@ class OmegaMetaOrchestrator(StateReader):
         or OSError for one that it cannot read. JSON is read as a stream: beside the old
         state and the new one, a few MiB are needed. A file of the suffix `.safetensors` is mapped,
         and its vectors are read when they are asked for (`penin.core.mapped`): it must not be
-        written to in place, and reading damage later raises CorruptionError.
+        written to in place, and reading damage later raises CorruptionError. A compressed one is
+        held in memory instead. ExpansionError, a FormatError, refuses a compressed file that
+        expands further than any of ours.
         """
         path = Path(filepath).resolve()
         try:
@@ -153,7 +161,7 @@ class OmegaMetaOrchestrator(StateReader):
         except FileNotFoundError:
             return False
         with file as blocks:
-            state, _ = decode_state(blocks, path, path.suffix)
+            state, _ = decode_state(blocks, path, suffix_of(path))
         self._state = state
         bound = self._history_maxlen
         bounds = {state.history_maxlen, state.task_history.maxlen, state.score_history.maxlen}

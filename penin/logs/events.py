@@ -198,6 +198,11 @@ EVENTS: Final[dict[str, Event]] = {
         "The checkpoint is there; what it makes superfluous could not be deleted yet.",
         ("seq", "cause"),
     ),
+    "checkpoint.uncompressed": Event(
+        "warning",
+        "The checkpoint is there; the journal that is kept before it could not be compressed yet.",
+        ("seq", "cause"),
+    ),
     "journal.failed": Event(
         "error",
         "Writing the journal failed with an unknown outcome; the actor has stopped for good.",

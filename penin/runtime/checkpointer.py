@@ -2,7 +2,8 @@
 
 A checkpoint goes in the order of `docs/persistence.md`: a view between two commits, the journal
 synced and a new file begun, the snapshot written and put in place on a thread of its own while
-messages flow, and only then the journal that it covers retired.
+messages flow, and only then the journal that it covers retired, and in a compressed store what is
+kept of it compressed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from penin.runtime.digests import digested_beside
 from penin.runtime.storage_thread import StorageThread
 from penin.runtime.store import Store
 from penin.settings import Settings, duration_s
+from penin.storage.compression import split_suffix
 from penin.storage.retention import CHECKPOINTS_KEPT_MIN, Retention
 from penin.storage.snapshots import JSON_SUFFIX
 
@@ -208,10 +210,11 @@ class Checkpointer:
         self._log.info("checkpoint.finished", reason=reason, seq=seq, bytes=size, seconds=seconds)
         self._note_large(size)
         await self._retire_older(seq)
+        await self._compress_older(seq)
         return seq
 
     def _note_large(self, size: int) -> None:
-        if size > LARGE_JSON_BYTES and self._store.snapshots.suffix == JSON_SUFFIX:
+        if size > LARGE_JSON_BYTES and split_suffix(self._store.snapshots.suffix)[0] == JSON_SUFFIX:
             if not self._is_large_noted:
                 self._log.info("checkpoint.large_json", bytes=size, limit=LARGE_JSON_BYTES)
             self._is_large_noted = True
@@ -225,6 +228,21 @@ class Checkpointer:
         except (PeninError, OSError) as error:
             self._log.warning("checkpoint.unretired", seq=seq, cause=str(error))
 
+    async def _compress_older(self, seq: int) -> None:
+        """What is left of the journal before a snapshot; what fails is tried after the next one."""
+        compression = split_suffix(self._store.snapshots.suffix)[1]
+        if compression is None:
+            return
+        journal, level = self._store.journal, self._store.level
+        try:
+            await self._snapshot_thread.call(
+                journal.compress, seq, compression, level, self._check_aborted
+            )
+        except JournalFailedError:
+            raise
+        except (PeninError, OSError) as error:
+            self._log.warning("checkpoint.uncompressed", seq=seq, cause=str(error))
+
     def _envelope(self) -> Envelope:
         journal = self._store.journal
         return Envelope(journal.store, journal.epoch, self._actor.at, journal.head_hash)
@@ -236,15 +254,17 @@ class Checkpointer:
 
         snapshots = self._store.snapshots
         with digested_beside() as digested:
-            chunks = encode_state(view, envelope, snapshots.suffix, digested)
+            chunks = encode_state(view, envelope, snapshots.suffix, digested, self._store.level)
             chunks = self._until_aborted(chunks)
             return snapshots.put(view.seq, envelope.epoch, envelope.at, chunks)
 
     def _until_aborted(self, chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         for chunk in chunks:
-            if self._aborted:
-                raise ClosedError("the orchestrator stopped during the checkpoint")
+            self._check_aborted()
             yield chunk
+        self._check_aborted()
+
+    def _check_aborted(self) -> None:
         if self._aborted:
             raise ClosedError("the orchestrator stopped during the checkpoint")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -16,7 +15,8 @@ from penin.runtime.clock import now_text
 from penin.runtime.past import read_store
 from penin.runtime.recovery import begin_store
 from penin.runtime.store import Store, resolved, store_at
-from penin.settings import Format, Settings
+from penin.settings import Format, Settings, compression_of
+from penin.storage.compression import require, suffix_of
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem
 from penin.storage.snapshots import FileSnapshotStore, digest_of
 
@@ -35,28 +35,32 @@ def convert(
     *,
     accept_edited: bool = False,
     format: Format | None = None,  # noqa: A002  # the word of the settings
+    compress: str | None = None,
 ) -> Converted:
     """Make a store in `directory`, which must hold none, of a snapshot file or of a store.
 
-    The new store has an id of its own, snapshots of `format` (None: json), and names in
+    The new store has an id of its own, snapshots of `format` (None: json), compressed as the
+    setting `compress` says (None: not), and names in
     `forked_from` what it came from; seq goes on from there. Of a store, which may be in use, all
     is taken that is on disk now; of a snapshot file what a journal beside it holds after it is not
-    taken. A file of the suffix `.safetensors` is read as that, every other one as JSON. With
-    `accept_edited` a version 2 file is read although its digest is wrong. When it returns, the
-    new store is durable. Interrupted, it can be called again.
+    taken. A file of the suffix `.safetensors` is read as that, every other one as JSON; `.gz` or
+    `.zst` behind it says that it is compressed. With `accept_edited` a version 2 file is read
+    although its digest is wrong. When it returns, the new store is durable. Interrupted, it can be
+    called again.
 
-    Raises FileNotFoundError, CorruptionError, FormatError; LockedError, or StorageError where
-    `directory` holds a store already.
+    Raises RefusedValueError for another `compress`, FileNotFoundError, CorruptionError,
+    FormatError; LockedError, or StorageError where `directory` holds a store already.
     """
+    chosen = Settings(format=format or "json", compress=compress)
+    require(compression_of(compress)[0])
     state, envelope, digest = _read(source, accept_edited=accept_edited)
-    suffix = f".{format or 'json'}"
-    store_id = new_store(directory, suffix, state, envelope, digest=digest)
+    store_id = new_store(directory, chosen, state, envelope, digest=digest)
     return Converted(store_id, state.seq, len(state.knowledge_base))
 
 
 def new_store(
     directory: Path,
-    suffix: str,
+    settings: Settings,
     state: State,
     envelope: Envelope,
     *,
@@ -65,12 +69,12 @@ def new_store(
 ) -> str:
     """Make a store of a state in `directory`, which must hold none; its id. See `begin_store`.
 
-    `suffix` is that of its snapshots, `fs` the file system; tests give one that crashes. Durable on
-    return; interrupted, it can be called again. Raises LockedError, StorageError.
+    `settings` say how its snapshots are written, `fs` is the file system; tests give one that
+    crashes. Durable on return; interrupted, it can be called again. Raises LockedError,
+    StorageError.
     """
     place = resolved(directory) if fs is None else str(directory)
-    chosen: Any = suffix.removeprefix(".")
-    store = store_at(place, Settings(format=chosen), fs)
+    store = store_at(place, settings, fs)
     store.prepare(0.0, time.sleep)
     try:
         if _holds_store(store):
@@ -90,7 +94,9 @@ def _read(source: Path, *, accept_edited: bool) -> tuple[State, Envelope, str | 
         # No store yet: what a file there holds that was saved outside one.
         source = FileSnapshotStore(OsFileSystem(), directory).path
     with FileBlocks(OsFileSystem(), source.resolve()) as blocks:
-        state, envelope = decode_state(blocks, source, source.suffix, accept_edited=accept_edited)
+        state, envelope = decode_state(
+            blocks, source, suffix_of(source), accept_edited=accept_edited
+        )
         return state, envelope, digest_of(blocks)
 
 

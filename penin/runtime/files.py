@@ -9,10 +9,11 @@ from penin.core.formats import decode_state
 from penin.core.snapshots import OPENING, Envelope
 from penin.core.state import State
 from penin.core.tensors import LENGTH, METADATA, TENSORS_FORMAT
-from penin.errors import FormatError, UsageError
+from penin.errors import CorruptionError, FormatError, UsageError
 from penin.storage.commits import JOURNAL_FORMAT
+from penin.storage.compression import content_of, split_suffix, suffix_of
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem, storage_error
-from penin.storage.reader import journal_file
+from penin.storage.journal_names import journal_file
 from penin.storage.snapshots import JSON_SUFFIX, TENSORS_SUFFIX
 
 Kind = Literal["json", "tensors", "journal"]
@@ -48,16 +49,10 @@ def shown_name(path: Path | str) -> str:
 def kind_of(fs: FileSystem, path: Path) -> Kind:
     """Which format a file is of: by how it begins, and where that is not ours, by its name.
 
-    Raises FormatError for a file that is none of ours, and StorageError.
+    Whether it is compressed is told by its name. Raises FormatError for a file that is none of
+    ours, and StorageError.
     """
-    try:
-        fd = fs.open_read(path)
-        try:
-            begin = fs.read(fd, _LOOKED_AT_BYTES, 0)
-        finally:
-            fs.close(fd)
-    except OSError as error:
-        raise storage_error(path, error) from error
+    begin = _beginning(fs, path)
     if begin.startswith(_JOURNAL_OPENING):
         return "journal"
     if begin.startswith(OPENING):
@@ -67,11 +62,23 @@ def kind_of(fs: FileSystem, path: Path) -> Kind:
     # Damaged at its beginning, of the original format, or edited.
     if journal_file(path) is not None:
         return "journal"
-    if path.suffix == TENSORS_SUFFIX:
+    suffix, _ = split_suffix(suffix_of(path))
+    if suffix == TENSORS_SUFFIX:
         return "tensors"
-    if path.suffix == JSON_SUFFIX or (path.suffix != ".jsonl" and begin.lstrip()[:1] == b"{"):
+    if suffix == JSON_SUFFIX or (suffix != ".jsonl" and begin.lstrip()[:1] == b"{"):
         return "json"
     raise FormatError(path, "neither a snapshot nor a journal file of penin")
+
+
+def _beginning(fs: FileSystem, path: Path) -> bytes:
+    """The first bytes of what is in a file, as far as it can be expanded."""
+    try:
+        with FileBlocks(fs, path) as file:
+            return next(iter(content_of(file, path)), b"")[:_LOOKED_AT_BYTES]
+    except CorruptionError:
+        return b""
+    except OSError as error:
+        raise storage_error(path, error) from error
 
 
 def read_snapshot_file(path: Path) -> tuple[State, Envelope]:
@@ -85,4 +92,4 @@ def read_snapshot_file(path: Path) -> tuple[State, Envelope]:
     if kind == "journal":
         raise UsageError(f"{path}: it is a file of a journal, and holds no state by itself")
     with FileBlocks(fs, file) as blocks:
-        return decode_state(blocks, path, _SUFFIX_OF[kind])
+        return decode_state(content_of(blocks, file), path, _SUFFIX_OF[kind])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,10 +20,12 @@ from penin.core.tensors_reader import SalvagedTensors, damaged_blocks, salvage_t
 from penin.core.transitions import Transaction, decode_messages, transition_count
 from penin.errors import CorruptionError, PeninError
 from penin.runtime.files import given_file, kind_of, shown_name
+from penin.settings import Compression
 from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION, Commit, ForkedFrom
+from penin.storage.compression import content_of, split_suffix, suffix_of
 from penin.storage.filesystem import FileBlocks, OsFileSystem
 from penin.storage.journal_file import JournalFileScan
-from penin.storage.snapshots import JSON_SUFFIX, TENSORS_SUFFIX
+from penin.storage.snapshots import JSON_SUFFIX, TENSORS_SUFFIX, SnapshotBlocks
 from penin.storage.tail import Torn
 
 ORIGINAL: Final = "original"
@@ -40,8 +44,10 @@ class Damage(msgspec.Struct, frozen=True):
 class InspectedSnapshot(msgspec.Struct, frozen=True, tag_field="kind", tag="snapshot"):
     """A snapshot file. Where `damage` is told, what is said of the content is not proven.
 
-    `digest` is none for version 1, which has none. What stands in a state file is None where the
-    file has null for it, or where it cannot be read; `state` is None where nothing of it can be.
+    `size_bytes` is that of the file, which may be compressed; the positions of damage are those of
+    its content. `digest` is none for version 1, which has none. What stands in a state file is None
+    where the file has null for it, or where it cannot be read; `state` is None where nothing of it
+    can be.
     """
 
     path: str
@@ -57,6 +63,7 @@ class InspectedSnapshot(msgspec.Struct, frozen=True, tag_field="kind", tag="snap
     schema_version: int | None = None
     journal_hash: str | None = None
     state: StateSummary | None = None
+    compression: Compression | None = None
 
 
 class InspectedJournal(msgspec.Struct, frozen=True, tag_field="kind", tag="journal"):
@@ -90,6 +97,7 @@ class InspectedJournal(msgspec.Struct, frozen=True, tag_field="kind", tag="journ
     transitions: dict[str, int]
     prev: str | None
     hash: str | None
+    compression: Compression | None = None
 
 
 Inspected = InspectedSnapshot | InspectedJournal
@@ -106,12 +114,16 @@ def inspect_file(path: Path) -> Inspected:
     fs = OsFileSystem()
     file = given_file(path)
     kind = kind_of(fs, file)
+    compression = split_suffix(suffix_of(file))[1]
     if kind == "journal":
-        return _inspect_journal(JournalFileScan(fs, file), path)
-    with FileBlocks(fs, file) as blocks:
-        if kind == "tensors":
-            return _inspect_tensors(blocks, path)
-        return _inspect_json(blocks, path)
+        journal = _inspect_journal(JournalFileScan(fs, file), path)
+        return msgspec.structs.replace(journal, compression=compression)
+    with FileBlocks(fs, file) as opened:
+        blocks = content_of(opened, file)
+        inspected = _inspect_tensors if kind == "tensors" else _inspect_json
+        found = inspected(blocks, path)
+        # Of tensors the content was mapped, and may be longer than the file.
+        return msgspec.structs.replace(found, size_bytes=opened.size_bytes, compression=compression)
 
 
 def _damage(error: CorruptionError) -> Damage:
@@ -123,7 +135,7 @@ def _damage(error: CorruptionError) -> Damage:
 # -- snapshots --------------------------------------------------------------------------------
 
 
-def _inspect_json(blocks: FileBlocks, path: Path) -> InspectedSnapshot:
+def _inspect_json(blocks: SnapshotBlocks, path: Path) -> InspectedSnapshot:
     try:
         state, envelope = decode_state(blocks, path, JSON_SUFFIX)
     except CorruptionError as error:
@@ -144,9 +156,9 @@ def _inspect_json(blocks: FileBlocks, path: Path) -> InspectedSnapshot:
     )
 
 
-def _damaged_json(blocks: FileBlocks, path: Path, error: CorruptionError) -> InspectedSnapshot:
+def _damaged_json(blocks: SnapshotBlocks, path: Path, error: CorruptionError) -> InspectedSnapshot:
     damage = [_damage(error)]
-    salvaged = salvage_snapshot(blocks, path)
+    salvaged = salvage_snapshot(_up_to_damage(blocks), path)
     if salvaged is not None:
         state, envelope = salvaged.state, salvaged.envelope
         if salvaged.position is not None:
@@ -169,7 +181,13 @@ def _damaged_json(blocks: FileBlocks, path: Path, error: CorruptionError) -> Ins
     return _inspected(inspected, envelope, state, summary)
 
 
-def _edited(blocks: FileBlocks, path: Path) -> tuple[State, Envelope] | None:
+def _up_to_damage(blocks: SnapshotBlocks) -> Iterator[bytes]:
+    """What can be read of a file, which may be compressed and damaged."""
+    with contextlib.suppress(CorruptionError):
+        yield from blocks
+
+
+def _edited(blocks: SnapshotBlocks, path: Path) -> tuple[State, Envelope] | None:
     """The state of a file in another layout than ours; None where it is not whole."""
     try:
         return decode_state(blocks, path, JSON_SUFFIX, accept_edited=True)
@@ -177,7 +195,7 @@ def _edited(blocks: FileBlocks, path: Path) -> tuple[State, Envelope] | None:
         return None
 
 
-def _inspect_tensors(blocks: FileBlocks, path: Path) -> InspectedSnapshot:
+def _inspect_tensors(blocks: SnapshotBlocks, path: Path) -> InspectedSnapshot:
     mapped = blocks.map()
     positions: list[int] = []
     try:

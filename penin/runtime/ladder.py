@@ -33,6 +33,7 @@ from penin.errors import (
 )
 from penin.runtime.clock import now_text
 from penin.storage.commits import ZERO_HASH
+from penin.storage.compression import suffix_of
 from penin.storage.snapshot_port import SnapshotStore
 from penin.storage.snapshots import CheckpointFile, SnapshotBlocks, digest_of
 
@@ -119,7 +120,9 @@ def _decoded(
     abandoned: Callable[[], None],
 ) -> Rung:
     with snapshot as blocks:
-        state, envelope = decode_state(blocks, path, path.suffix, whole=whole, abandoned=abandoned)
+        state, envelope = decode_state(
+            blocks, path, suffix_of(path), whole=whole, abandoned=abandoned
+        )
         if file is not None and (envelope.store is None or state.seq != file.seq):
             raise FormatError(path, "no checkpoint of a store at the seq of its name")
         digest = digest_of(blocks) if envelope.store is None else None

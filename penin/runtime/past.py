@@ -30,8 +30,10 @@ from penin.runtime.clock import time_of
 from penin.runtime.ladder import newest_readable, replaying
 from penin.runtime.recovery import apply_commit, check_store, no_snapshot
 from penin.runtime.store import JOURNAL_DIRECTORY
+from penin.storage.compression import suffix_of
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem, storage_error
-from penin.storage.reader import JournalFile, JournalReader
+from penin.storage.journal_names import JournalFile
+from penin.storage.reader import JournalReader
 from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import CheckpointFile, FileSnapshotStore
 
@@ -112,7 +114,7 @@ def read_checkpoint(
     except OSError as error:
         raise storage_error(file.path, error) from error
     with blocks:
-        state, envelope = decode_state(blocks, file.path, file.path.suffix, whole=whole)
+        state, envelope = decode_state(blocks, file.path, suffix_of(file.path), whole=whole)
     if state.seq != file.seq:
         raise FormatError(file.path, f"its name says seq {file.seq}, its content {state.seq}")
     return state, envelope
@@ -306,7 +308,9 @@ class _Kept:
             return None
         path = self._snapshots.path
         with blocks:
-            return self._of_this_store(decode_state(blocks, path, path.suffix, whole=self._whole))
+            return self._of_this_store(
+                decode_state(blocks, path, suffix_of(path), whole=self._whole)
+            )
 
     def _loaded(self, file: CheckpointFile) -> tuple[State, Envelope]:
         try:

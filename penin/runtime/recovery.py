@@ -37,9 +37,10 @@ from penin.runtime.ladder import (
     step_down,
 )
 from penin.runtime.migration import Migrated, Upgrade
-from penin.runtime.store import JOURNAL_DIRECTORY, Store
-from penin.settings import Settings
+from penin.runtime.store import JOURNAL_DIRECTORY, Store, first_suffix, settings_of
+from penin.settings import Settings, compression_of
 from penin.storage.commits import Commit, ForkedFrom
+from penin.storage.compression import require, split_suffix
 from penin.storage.journal import Journal
 from penin.storage.mapped import MappedFile
 from penin.storage.repair import Repairs
@@ -149,17 +150,28 @@ def _check(abandoned: Callable[[], bool]) -> None:
 
 
 def check_format(store: Store, settings: Settings) -> None:
-    """Raise FormatError where the settings ask for another format than that of the store."""
-    ours = store.snapshots.suffix.removeprefix(".")
-    if settings.format is not None and settings.format != ours:
-        raise _another_format(store, ours, settings.format)
+    """Raise FormatError where the settings ask for another format than that of the store.
+
+    How it is compressed is part of it; UsageError where what that needs is not installed.
+    """
+    suffix = store.snapshots.suffix
+    require(split_suffix(suffix)[1])
+    ours, asked = settings_of(suffix), first_suffix(settings)
+    is_other = settings.format not in (None, ours.format)
+    if is_other or compression_of(settings.compress)[0] not in (None, ours.compress):
+        if settings.format is None:
+            asked = asked.replace(".json", f".{ours.format}")
+        raise _another_format(store, suffix, asked)
 
 
 def _another_format(store: Store, ours: str, asked: str) -> FormatError:
+    wanted = settings_of(asked)
+    compress = "" if wanted.compress is None else f" --compress {wanted.compress}"
     return FormatError(
         store.name,
-        f"the format of this store is {ours}, not {asked}; a new store of that format is made by "
-        f"penin convert {store.name} --to DIR --format {asked}",
+        f"the format of this store is {ours.removeprefix('.')}, not {asked.removeprefix('.')}; a "
+        f"new store of that format is made by penin convert {store.name} --to DIR --format "
+        f"{wanted.format}{compress}",
     )
 
 
@@ -170,7 +182,7 @@ def _begin_with_snapshot(store: Store, recovered: Recovered) -> None:
     """
     journal, suffix = store.journal, store.snapshots.suffix
     if not journal.is_empty() and journal.holds_transitions():
-        raise _another_format(store, "json", suffix.removeprefix("."))
+        raise _another_format(store, JSON_SUFFIX, suffix)
     begin_store(store, recovered.state, recovered.at, Envelope(), None)
 
 
@@ -300,7 +312,7 @@ def begin_store(store: Store, state: State, at: str, before: Envelope, digest: s
     store.journal.create(store_id, seq=state.seq, forked_from=fork)
     ours = Envelope(store_id, 0, at, store.journal.head_hash)
     with digested_beside() as digested:
-        blocks = encode_state(state.view(), ours, store.snapshots.suffix, digested)
+        blocks = encode_state(state.view(), ours, store.snapshots.suffix, digested, store.level)
         store.snapshots.put(state.seq, 0, at, blocks)
     return store_id
 

@@ -21,8 +21,9 @@ from penin.errors import CorruptionError, FormatError, JournalGapError, StorageE
 from penin.runtime.convert import new_store
 from penin.runtime.progress import Progress
 from penin.runtime.recovery import apply_commit
-from penin.runtime.store import JOURNAL_DIRECTORY
+from penin.runtime.store import JOURNAL_DIRECTORY, settings_of
 from penin.storage.commits import Commit, Header
+from penin.storage.compression import suffix_of
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem
 from penin.storage.reader import JournalReader
 from penin.storage.sealed import SealedFiles
@@ -105,7 +106,7 @@ def repair(plan: Plan, directory: Path, fs: FileSystem | None = None) -> str:
     """
     if os.path.realpath(directory) == os.path.realpath(plan.dir):
         raise StorageError(directory, "the damaged store itself is never changed; name another")
-    return new_store(directory, plan.suffix, plan.state, plan.envelope, fs=fs)
+    return new_store(directory, settings_of(plan.suffix), plan.state, plan.envelope, fs=fs)
 
 
 class _Planning:
@@ -197,7 +198,7 @@ class _Planning:
         )
 
     def _read(self, blocks: FileBlocks, path: Path) -> _Base:
-        state, envelope = decode_state(blocks, path, path.suffix, whole=True)
+        state, envelope = decode_state(blocks, path, suffix_of(path), whole=True)
         if envelope.store is None and self._journal.files():
             raise FormatError(path, "a state that was saved outside a store, beside a journal")
         return _Base(state, envelope, path, state.seq, envelope.at)
@@ -240,7 +241,8 @@ class _Planning:
             return 0
         path, position = base.cut
         return sum(
-            self._journal.file_size(file) - (position if file.path == path else 0)
+            # A position is one of the content, also where the file is compressed.
+            max(0, self._journal.file_size(file) - (position if file.path == path else 0))
             for file in self._journal.files()
             if file.path.name >= path.name
         )

@@ -11,8 +11,7 @@ from penin.errors import FormatError, RefusedValueError, StorageError
 from penin.runtime.clock import now_text
 from penin.runtime.past import Past, state_at
 from penin.runtime.recovery import begin_store
-from penin.runtime.store import resolved, store_at
-from penin.settings import Settings
+from penin.runtime.store import resolved, settings_of, store_at
 from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.snapshots import FileSnapshotStore
 from penin.storage.staging import check_new, staged
@@ -98,7 +97,7 @@ def restore_at(
     if dry_run:
         return _restored(past, None)
     suffix = FileSnapshotStore(files, directory).suffix
-    chosen = Settings(format=suffix.removeprefix("."))  # type: ignore[arg-type]
+    chosen = settings_of(suffix)
     with staged(files, target) as partial:
         at = past.envelope.at or now_text()
         made = begin_store(store_at(partial, chosen, files), past.state, at, past.envelope, None)

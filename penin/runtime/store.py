@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from penin.runtime.index_files import IndexFiles
-from penin.settings import Settings
+from penin.settings import Format, Settings, compression_of
+from penin.storage.compression import SUFFIX_OF, split_suffix
 from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.journal import FileJournal, Journal
 from penin.storage.lock import Holder, StoreLock
 from penin.storage.memory import MemoryJournal, MemorySnapshotStore
 from penin.storage.sealed import SealedFiles
 from penin.storage.snapshot_port import SnapshotStore
-from penin.storage.snapshots import JSON_SUFFIX, FileSnapshotStore
+from penin.storage.snapshots import TENSORS_SUFFIX, FileSnapshotStore
 
 MEMORY: Final = ":memory:"
 JOURNAL_DIRECTORY: Final = "journal"
@@ -24,7 +25,9 @@ JOURNAL_DIRECTORY: Final = "journal"
 class Store:
     """The ports and the lock of one store. Nothing is touched before `prepare`.
 
-    `sealed` is None in memory, where the journal holds everything itself.
+    `sealed` is None in memory, where the journal holds everything itself. `level` is that of the
+    compression (None: its default), of which the suffix of the snapshots tells whether there is
+    one.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class Store:
         lock: StoreLock | None,
         fs: FileSystem | None,
         sealed: SealedFiles | None,
+        level: int | None,
     ) -> None:
         self.directory = directory
         self.journal = journal
         self.snapshots = snapshots
         self.sealed = sealed
+        self.level = level
         self._lock = lock
         self._fs = fs
 
@@ -90,10 +95,10 @@ def store_at(
 
     `fs` is the file system; tests give one that crashes.
     """
-    suffix = JSON_SUFFIX if settings.format is None else f".{settings.format}"
+    suffix, level = first_suffix(settings), compression_of(settings.compress)[1]
     if os.fspath(directory) == MEMORY:
         memory = MemorySnapshotStore(suffix)
-        return Store(None, MemoryJournal(), memory, lock=None, fs=None, sealed=None)
+        return Store(None, MemoryJournal(), memory, lock=None, fs=None, sealed=None, level=level)
     path = Path(directory)
     files = OsFileSystem() if fs is None else fs
     return Store(
@@ -103,7 +108,22 @@ def store_at(
         lock=StoreLock(files, path),
         fs=files,
         sealed=SealedFiles(files, path),
+        level=level,
     )
+
+
+def first_suffix(settings: Settings) -> str:
+    """The suffix of the first snapshot of a store that is made with these settings."""
+    compression, _ = compression_of(settings.compress)
+    end = "" if compression is None else SUFFIX_OF[compression]
+    return f".{settings.format or 'json'}{end}"
+
+
+def settings_of(suffix: str) -> Settings:
+    """The settings that make a store with snapshots of this suffix."""
+    content, compression = split_suffix(suffix)
+    form: Format = "safetensors" if content == TENSORS_SUFFIX else "json"
+    return Settings(format=form, compress=compression)
 
 
 def resolved(directory: str | os.PathLike[str]) -> str:

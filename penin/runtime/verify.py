@@ -33,8 +33,10 @@ from penin.runtime.recovery import apply_commit
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.runtime.verify_files import Note, noted_files
 from penin.storage.commits import Commit, Header, is_anchor
+from penin.storage.compression import split_suffix, suffix_of
 from penin.storage.filesystem import READ_BYTES, FileBlocks, OsFileSystem
-from penin.storage.reader import JournalFile, JournalReader
+from penin.storage.journal_names import JournalFile
+from penin.storage.reader import JournalReader
 from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import FileSnapshotStore
 from penin.storage.survey import Damage, Survey
@@ -145,7 +147,7 @@ class _Verifying:
         self._directory = directory
         self._progress = progress
         self._snapshots = FileSnapshotStore(_FILES, directory)
-        self._suffix = self._snapshots.suffix
+        self._suffix, _ = split_suffix(self._snapshots.suffix)
         self._sealed = SealedFiles(_FILES, directory)
         self._journal_files: list[JournalFile] = []
         self._problems: list[Problem] = []
@@ -234,7 +236,7 @@ class _Verifying:
                 self._progress.done, min(end, self._progress.done + READ_BYTES)
             )
 
-        return decode_state(blocks, path, path.suffix, whole=True, abandoned=note)
+        return decode_state(blocks, path, suffix_of(path), whole=True, abandoned=note)
 
     # -- the journal ------------------------------------------------------------------------------
 

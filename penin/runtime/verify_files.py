@@ -13,14 +13,15 @@ import msgspec
 from penin.storage.filesystem import DIRECTORY_MODE, FILE_MODE
 
 _DIRECTORIES: Final = ("journal", "checkpoints", "sealed", "index")
-_SNAPSHOT: Final = r"(?:json|safetensors)"
+_COMPRESSED: Final = r"(?:\.gz|\.zst)?"
+_SNAPSHOT: Final = r"(?:json|safetensors)" + _COMPRESSED
 _KNOWN: Final = (
     (r"state\." + _SNAPSHOT, None),
     (r"lock", None),
     (r"rejected\.jsonl", None),
     (r"state\.original-[0-9a-f]{12}\." + _SNAPSHOT, None),
     (r"state\.before-schema-[0-9]+\." + _SNAPSHOT, None),
-    (r"journal/[0-9]{20}\.jsonl", None),
+    (r"journal/[0-9]{20}\.jsonl" + _COMPRESSED, None),
     (r"checkpoints/[0-9]{20}-[^/]*\." + _SNAPSHOT, None),
     (r"sealed/[0-9]{20}-[0-9a-f]{64}", None),
     (r"index/[a-z]+-[0-9]+\.index", None),

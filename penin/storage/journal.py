@@ -6,7 +6,9 @@ Rules of `FileJournal`, beside those of `penin.storage.append_file`, which it st
    the acknowledgement holds: synced (`always`), or in the kernel (`everysec`).
 2. A new file is begun only when the one before it is synced whole. Nothing goes into it before its
    header and its name are durable. If it cannot be made, the one before goes on.
-3. Opening repairs before it takes anything (`penin.storage.repair`), and what was read is durable
+3. Files that a snapshot has covered may be compressed, from another thread: the newest one, which
+   all else is about, never is.
+4. Opening repairs before it takes anything (`penin.storage.repair`), and what was read is durable
    before the next epoch is claimed.
 """
 
@@ -28,15 +30,19 @@ from penin.storage.commits import (
     encode_header,
     parse_line,
 )
+from penin.storage.compression import SUFFIX_OF
 from penin.storage.filesystem import FileSystem, storage_error, write_all
+from penin.storage.journal_compression import compress_file, remove_temporaries
+from penin.storage.journal_names import JournalFile, journal_path
 from penin.storage.ports import Journal
-from penin.storage.reader import JournalEnd, JournalFile, JournalReader, journal_path
+from penin.storage.reader import JournalEnd, JournalReader
 from penin.storage.repair import Repairs, repair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from penin.settings import Compression
     from penin.storage.tail import Torn
 
 __all__ = ["SYNC_INTERVAL_S", "FileJournal", "Fsync", "Journal"]
@@ -174,6 +180,7 @@ class FileJournal:
         epoch = max(end.position.epoch, epoch_seen)
         try:
             self._older = [(file, self._reader.file_size(file)) for file in end.files[:-1]]
+            remove_temporaries(self._fs, self._directory)
             repaired = repair(self._fs, end, epoch=epoch, store=store)
         except OSError as error:
             raise storage_error(self._newest.path, error) from error
@@ -250,13 +257,35 @@ class FileJournal:
         retired = sum(first <= upto_seq + 1 for first in nexts) if self._older else 0
         try:
             for _ in range(retired):
-                with contextlib.suppress(FileNotFoundError):
-                    self._fs.unlink(self._older[0][0].path)
+                plain = journal_path(self._directory, self._older[0][0].first)
+                for suffix in ("", *SUFFIX_OF.values()):  # a crash may have left two of them
+                    with contextlib.suppress(FileNotFoundError):
+                        self._fs.unlink(plain.with_name(plain.name + suffix))
                 del self._older[0]
             if retired:
                 self._fs.sync_directory(self._directory)
         except OSError as error:
             raise storage_error(self._directory, error) from error
+
+    def compress(
+        self,
+        upto_seq: int,
+        compression: Compression,
+        level: int | None,
+        abandoned: Callable[[], None],
+    ) -> None:
+        assert self._newest is not None
+
+        def check() -> None:
+            self._open_file.check()  # raises where the journal has failed: nothing is removed then
+            abandoned()
+
+        check()
+        nexts = [file.first for file, _ in self._older[1:]] + [self._newest.first]
+        for index, (file, _) in enumerate(self._older):
+            if nexts[index] <= upto_seq + 1 and not file.is_compressed:
+                path, size = compress_file(self._fs, file.path, compression, level, check)
+                self._older[index] = (JournalFile(file.first, path), size)
 
     def close(self) -> None:
         if self._file is not None:

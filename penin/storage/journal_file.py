@@ -21,8 +21,9 @@ from penin.storage.commits import (
     parse_line,
 )
 from penin.storage.filesystem import FileSystem, storage_error
+from penin.storage.journal_names import JournalFile, journal_file
 from penin.storage.lines import journal_lines
-from penin.storage.reader import JournalFile, JournalReader, Scan, journal_file
+from penin.storage.reader import JournalReader, Scan
 from penin.storage.tail import Torn, is_bare
 
 
@@ -87,7 +88,8 @@ class JournalFileScan(Scan):
 
     def _set_aside(self, fd: int, error: CorruptionError) -> None:
         start = self._fs.read(fd, HEADER_BYTES_MAX + 1, 0)
-        if self.header is None and is_bare(start) and not self._is_followed():
+        is_plain = not self._file.is_compressed
+        if self.header is None and is_plain and is_bare(start) and not self._is_followed():
             self.tail = Torn(0, len(start))  # it was being made, and the next opening makes it anew
         else:
             self.damage = error
@@ -106,7 +108,7 @@ def _first_in_header(fs: FileSystem, path: Path) -> int:
     try:
         fd = fs.open_read(path)
         try:
-            header = parse_line(next(journal_lines(fs, fd, 0), b""))
+            header = parse_line(next(journal_lines(fs, fd, path), b""))
         finally:
             fs.close(fd)
     except OSError as error:

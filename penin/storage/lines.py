@@ -1,4 +1,4 @@
-"""A journal file as lines, as a stream."""
+"""The lines of one journal file, which may be compressed."""
 
 from __future__ import annotations
 
@@ -6,36 +6,69 @@ import io
 from typing import TYPE_CHECKING
 
 from penin.storage.commits import FRAME_BYTES_MAX
+from penin.storage.compression import Content, split_suffix
 from penin.storage.filesystem import READ_BYTES, FileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
-def journal_lines(fs: FileSystem, fd: int, offset: int) -> Iterator[bytes]:
+def journal_lines(fs: FileSystem, fd: int, path: Path, offset: int = 0) -> Iterator[bytes]:
     """Yield the lines from `offset` on, newlines included; the last one may lack it.
 
-    A line longer than a frame can be is yielded in pieces, none of which is a valid line.
+    A line longer than a frame can be is yielded in pieces, none of which is a valid line. A file
+    whose name says that it is compressed is read from its beginning only. Raises OSError, and of a
+    compressed file what `Content` raises.
     """
-    stream = io.BufferedReader(_RawFile(fs, fd, offset), READ_BYTES)
+    _, compression = split_suffix(path.suffix)
+    blocks: Iterator[bytes]
+    if compression is None:
+        blocks = _blocks(fs, fd, offset)
+    else:
+        assert offset == 0, "a compressed file is read from its beginning"
+        blocks = iter(Content(_OpenFile(fs, fd), path, compression))
+    stream = io.BufferedReader(_RawBlocks(blocks), READ_BYTES)
     while line := stream.readline(FRAME_BYTES_MAX + 1):
         yield line
 
 
-class _RawFile(io.RawIOBase):
-    """A file of a `FileSystem`, from an offset on, for the standard library's buffering."""
+def _blocks(fs: FileSystem, fd: int, offset: int) -> Iterator[bytes]:
+    while block := fs.read(fd, READ_BYTES, offset):
+        yield block
+        offset += len(block)
 
-    def __init__(self, fs: FileSystem, fd: int, offset: int) -> None:
-        super().__init__()
+
+class _OpenFile:
+    """A file that is open, as blocks from its beginning."""
+
+    def __init__(self, fs: FileSystem, fd: int) -> None:
         self._fs = fs
         self._fd = fd
-        self._offset = offset
+
+    @property
+    def size_bytes(self) -> int:
+        return self._fs.size(self._fd)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return _blocks(self._fs, self._fd, 0)
+
+
+class _RawBlocks(io.RawIOBase):
+    """Blocks, for the standard library's buffering."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        super().__init__()
+        self._blocks = blocks
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._fs.read(self._fd, len(buffer), self._offset)
-        buffer[: len(data)] = data
-        self._offset += len(data)
-        return len(data)
+        if not self._rest:
+            self._rest = memoryview(next(self._blocks, b""))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size

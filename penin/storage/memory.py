@@ -35,8 +35,9 @@ from penin.storage.snapshots import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+    from penin.settings import Compression
     from penin.storage.tail import Torn
 
 MEMORY_PATH: Final = Path(":memory:")
@@ -154,6 +155,15 @@ class MemoryJournal:
         self.sync()
         while len(self._parts) > 1 and self._parts[1].header.first <= upto_seq + 1:
             del self._parts[0]
+
+    def compress(
+        self,
+        upto_seq: int,
+        compression: Compression,
+        level: int | None,
+        abandoned: Callable[[], None],
+    ) -> None:
+        """The commits are kept as objects, which are not compressed."""
 
     def close(self) -> None:
         self._is_open = False

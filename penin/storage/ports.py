@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from penin.settings import Compression
     from penin.storage.commits import Commit, ForkedFrom
     from penin.storage.repair import Repairs
     from penin.storage.tail import Torn
@@ -101,6 +102,20 @@ class Journal(Protocol):
 
     def trim(self, upto_seq: int) -> None:
         """Retire what lies wholly at or before `upto_seq`. Raises `StorageError`."""
+
+    def compress(
+        self,
+        upto_seq: int,
+        compression: Compression,
+        level: int | None,
+        abandoned: Callable[[], None],
+    ) -> None:
+        """Compress what lies wholly at or before `upto_seq`, as far as it is kept.
+
+        May be called from another thread than the others, but not while `rotate` or `trim` runs.
+        `abandoned` is called now and then, and may raise. Raises `StorageError`. Whatever is
+        raised, nothing is lost.
+        """
 
     def close(self) -> None:
         """Sync what is unsynced and let go. Raises `JournalFailedError` if that sync fails."""

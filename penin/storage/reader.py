@@ -9,13 +9,14 @@ Rules:
 3. A newest file that holds nothing but its header is doubted. If its predecessor went on past the
    place where it begins, making it had failed and it is a leftover: it is not part of the chain.
    If its header is broken and its predecessor ends where it begins, it is to be made anew.
-4. Without the lock a writer may be at work. What changes between two looks is looked at again, and
+4. An older file may be compressed (`penin.storage.journal_compression`). Chain, hashes and offsets
+   are those of its lines.
+5. Without the lock a writer may be at work. What changes between two looks is looked at again, and
    a file that a checkpoint took away is a `JournalGapError`.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -38,21 +39,13 @@ from penin.storage.commits import (
     stated_hash,
 )
 from penin.storage.filesystem import FileSystem, read_all, storage_error
+from penin.storage.journal_names import JournalFile, journal_file
 from penin.storage.lines import journal_lines
 from penin.storage.tail import Corrupt, Torn, classify, is_bare
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
-
-_FILE_NAME = re.compile(r"([0-9]{20})\.jsonl")
-
-
-class JournalFile(msgspec.Struct, frozen=True):
-    """A journal file by its name: its first transition has (or will have) seq `first`."""
-
-    first: int
-    path: Path
 
 
 class JournalEnd(msgspec.Struct, frozen=True):
@@ -73,17 +66,6 @@ class _Doubted(msgspec.Struct, frozen=True):
     file: JournalFile
     header: Header | None
     size: int
-
-
-def journal_path(directory: Path, first: int) -> Path:
-    """Return the path of the journal file whose first transition has seq `first`."""
-    return directory / f"{first:020d}.jsonl"
-
-
-def journal_file(path: Path) -> JournalFile | None:
-    """Return the journal file that a path names; None for any other name."""
-    name = _FILE_NAME.fullmatch(path.name)
-    return None if name is None else JournalFile(int(name[1]), path)
 
 
 class JournalReader:
@@ -108,8 +90,13 @@ class JournalReader:
             return []
         except OSError as error:
             raise storage_error(self._directory, error) from error
-        found = (journal_file(self._directory / name) for name in names)
-        return [file for file in found if file is not None]
+        found: dict[int, JournalFile] = {}
+        for name in names:
+            file = journal_file(self._directory / name)
+            # Where one was being compressed both may be there, the plain one first, which counts.
+            if file is not None:
+                found.setdefault(file.first, file)
+        return list(found.values())
 
     def is_empty(self) -> bool:
         """Tell whether no journal was made yet (or making the first file of all was cut short)."""
@@ -134,13 +121,14 @@ class JournalReader:
         files = self.files()
         if not files:
             return None
-        with self.opened(files[0]) as fd:
-            start = self._fs.read(fd, HEADER_BYTES_MAX, 0)
         try:
-            parsed = parse_line(start[: start.find(b"\n") + 1])
+            with self.opened(files[0]) as fd:
+                parsed = parse_line(next(journal_lines(self._fs, fd, files[0].path), b""))
         except UnknownVersionError as error:
             raise FormatError(files[0].path, error.reason) from error
-        except InvalidLineError:
+        except JournalGapError:
+            raise
+        except (InvalidLineError, CorruptionError):
             return None
         return parsed if isinstance(parsed, Header) else None
 
@@ -149,7 +137,7 @@ class JournalReader:
         return sum(self.file_size(file) for file in self.files())
 
     def file_size(self, file: JournalFile) -> int:
-        """Return the size of one journal file in bytes."""
+        """Return the size of one journal file in bytes, as it is on disk."""
         with self.opened(file) as fd:
             return self._fs.size(fd)
 
@@ -189,6 +177,10 @@ class JournalReader:
                 yield from scan.follow(fd, file, newest=file is files[-1])
         if not scan.anchored:
             raise _no_continuation(files[start].path, after_seq)
+        if files[-1].is_compressed and doubted is None:
+            assert scan.position is not None
+            reason = "it is compressed, so there was a file after it, which is missing"
+            raise CorruptionError(files[-1].path, scan.position.offset, reason)
         self.end = _end(files, scan, doubted)
 
     def read_to_end(self, after_seq: int, anchor_hash: str | None = None) -> None:
@@ -197,6 +189,8 @@ class JournalReader:
 
     def _doubted(self, files: list[JournalFile]) -> _Doubted | None:
         """Return the newest file if it holds only its header and may not be part of the chain."""
+        if files[-1].is_compressed:
+            return None
         with self.opened(files[-1]) as fd:
             start = self._fs.read(fd, HEADER_BYTES_MAX + 1, 0)
         if not is_bare(start):
@@ -209,8 +203,9 @@ class JournalReader:
             return _Doubted(files[-1], None, len(start))
         if not isinstance(header, Header) or len(files) == 1:
             return None
-        # A predecessor whose last line is the one that the header goes on from was not outrun.
-        if self._last_hash(files[-2]) == header.prev:
+        # A predecessor whose last line is the one that the header goes on from was not outrun, nor
+        # was one that is compressed.
+        if files[-2].is_compressed or self._last_hash(files[-2]) == header.prev:
             return None
         return _Doubted(files[-1], header, len(start))
 
@@ -265,7 +260,7 @@ class Scan:
         offset = 0
         while True:
             line, reason = b"", "it is empty"
-            for line in journal_lines(self._fs, fd, offset):
+            for line in journal_lines(self._fs, fd, file.path, offset):
                 try:
                     parsed = self._accept(line, file, offset)
                 except UnknownVersionError as error:
@@ -278,6 +273,8 @@ class Scan:
             else:
                 if offset > 0:
                     return
+            if file.is_compressed:
+                raise CorruptionError(file.path, offset, reason)
             region = read_all(self._fs, fd, offset)
             first_line = region[: region.find(b"\n") + 1] or region
             if first_line[: FRAME_BYTES_MAX + 1] == line:

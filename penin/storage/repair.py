@@ -138,7 +138,7 @@ def _write_again(fs: FileSystem, fd: int, end: JournalEnd) -> int:
     """
     position = end.durable
     try:
-        for line in journal_lines(fs, fd, position.offset):
+        for line in journal_lines(fs, fd, end.files[-1].path, position.offset):
             position = position.after(line, parse_line(line))
             write_all(fs, fd, line, position.offset - len(line))
     except InvalidLineError as error:

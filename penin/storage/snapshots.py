@@ -2,8 +2,8 @@
 
 `state.json` is the newest snapshot, and every file in `checkpoints/` one that is kept, the newest
 among them being the same file as `state.json`. The snapshots of a store may have another suffix
-than `.json` (`SUFFIXES`; what is in them is the owner's), but all of a store the same one: that of
-its first snapshot. Rules of `FileSnapshotStore`:
+than `.json` (`SUFFIXES`; what is in them and how it is compressed is the owner's), but all of a
+store the same one: that of its first snapshot. Rules of `FileSnapshotStore`:
 
 1. A snapshot is written and synced under a temporary name, becomes a checkpoint, durably, and only
    then replaces `state.json`, durably. Whatever the crash, `state.json` is a whole snapshot, and
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import msgspec
 
 from penin.errors import FormatError, JournalGapError, StorageError
+from penin.storage.compression import SUFFIX_OF, suffix_of
 from penin.storage.filesystem import (
     LINK_REFUSED_ERRNOS,
     FileBlocks,
@@ -42,14 +43,17 @@ if TYPE_CHECKING:
 
 JSON_SUFFIX: Final = ".json"
 TENSORS_SUFFIX: Final = ".safetensors"
-SUFFIXES: Final = (JSON_SUFFIX, TENSORS_SUFFIX)
+SUFFIXES: Final = tuple(
+    content + end for content in (JSON_SUFFIX, TENSORS_SUFFIX) for end in ("", *SUFFIX_OF.values())
+)
 
 CHECKPOINTS_DIRECTORY: Final = "checkpoints"
 _STATE_STEM = "state"
 _STAGING_SUFFIX = ".tmp"
 _ASIDE = ".corrupt-"
-_ASIDE_NAME = re.compile(r"[^/]+\.(?:json|safetensors)\.corrupt-[0-9TZ.]+")
-_CHECKPOINT_NAME = re.compile(r"([0-9]{20})-([^/]*)\.(?:json|safetensors)")
+_ANY_SUFFIX = "|".join(map(re.escape, SUFFIXES))
+_ASIDE_NAME = re.compile(rf"[^/]+(?:{_ANY_SUFFIX})\.corrupt-[0-9TZ.]+")
+_CHECKPOINT_NAME = re.compile(rf"([0-9]{{20}})-([^/]*)(?:{_ANY_SUFFIX})")
 _NAME_TIME = "%Y%m%dT%H%M%SZ"
 
 
@@ -116,7 +120,7 @@ class FileSnapshotStore:
     def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes | memoryview]) -> int:
         path = self.path
         temporary = path.with_name(f"{path.name}{_STAGING_SUFFIX}-{epoch}-{seq}")
-        checkpoint = self._checkpoints / checkpoint_name(seq, at, path.suffix)
+        checkpoint = self._checkpoints / checkpoint_name(seq, at, suffix_of(path))
         try:
             self._fs.make_directory(self._checkpoints)
             size = write_synced(self._fs, temporary, chunks)

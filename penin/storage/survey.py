@@ -22,8 +22,9 @@ from penin.storage.commits import (
     parse_line,
 )
 from penin.storage.filesystem import FileSystem, read_all
+from penin.storage.journal_names import JournalFile
 from penin.storage.lines import journal_lines
-from penin.storage.reader import JournalFile, JournalReader
+from penin.storage.reader import JournalReader
 from penin.storage.tail import Torn, classify, is_bare
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Survey:
         self._at: str | None = None
         self._pending: list[Damage] = []
         self._older_bytes = 0
+        self._broken: CorruptionError | None = None
         self.size_bytes = self._reader.size_bytes()
         self.tail: Torn | None = None
 
@@ -76,8 +78,8 @@ class Survey:
 
     @property
     def done_bytes(self) -> int:
-        """How much of `size_bytes` was read."""
-        return self._older_bytes + self._position.offset
+        """How much of `size_bytes` was read; what was compressed counts as it is expanded."""
+        return min(self.size_bytes, self._older_bytes + self._position.offset)
 
     @property
     def position(self) -> Position:
@@ -126,7 +128,7 @@ class Survey:
     ) -> Iterator[Header | Commit | Damage]:
         """Go on at `offset`, in a damaged region if there is a `reason`."""
         begun = offset
-        for line in journal_lines(self._fs, fd, offset):
+        for line in self._lines(fd, file, offset):
             parsed, why = self._judge(line, file, offset)
             if why and not reason:
                 if newest and self._is_no_damage(fd, offset, parsed):
@@ -142,8 +144,25 @@ class Survey:
                 self._note(parsed, before.after(line, parsed))
                 yield parsed
             offset += len(line)
+        if self._broken is not None and not reason:
+            begun, reason = offset, self._broken.reason
         if reason:
             self._damaged(file, begun, offset, reason)
+
+    def _lines(self, fd: int, file: JournalFile, offset: int) -> Iterator[bytes]:
+        """Yield the lines from `offset` on; of a compressed file only as far as that goes."""
+        self._broken = None
+        if not file.is_compressed:
+            yield from journal_lines(self._fs, fd, file.path, offset)
+            return
+        begin = 0
+        try:
+            for line in journal_lines(self._fs, fd, file.path):
+                if begin >= offset:
+                    yield line
+                begin += len(line)
+        except CorruptionError as error:
+            self._broken = error
 
     def _judge(
         self, line: bytes, file: JournalFile, offset: int

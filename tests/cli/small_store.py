@@ -12,7 +12,7 @@ from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.core.transitions import Message
 from penin.storage.commits import ZERO_HASH, encode_commit, encode_header
-from penin.storage.reader import journal_path
+from penin.storage.journal_names import journal_path
 from penin.storage.snapshots import checkpoint_name
 
 STORE_ID = "6f1c7d0e-2b34-4a58-9c6d-7e8f90a1b2c3"

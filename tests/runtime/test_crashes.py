@@ -19,6 +19,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "always": {"fsync": "always"},
     "everysec": {"fsync": "everysec"},
     "safetensors": {"format": "safetensors"},
+    "compressed": {"compress": "gzip"},
     "retention": {"keep_last": 3, "keep_daily": 2},
 }
 EFFECTS: tuple[Effect, ...] = ("none", "half", "whole")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from penin.errors import StorageFullError
+from penin.settings import Compression
 from penin.storage.filesystem import FileSystem, read_file
 from penin.storage.journal import FileJournal, Fsync
 from penin.storage.reader import JournalReader
@@ -131,6 +132,12 @@ class Owner:
         self.snapshots.put(snapshot.seq, snapshot.epoch, AT, chunks)
         self.snapshots.prune(Retention(), now=AT, valid=[snapshot.seq])
         self.journal.trim(self.snapshots.oldest_kept_seq())
+
+    def compress(self, compression: Compression = "gzip") -> None:
+        """Compress what the latest snapshot covers of the journal."""
+        latest = self.snapshots.latest()
+        assert latest is not None
+        self.journal.compress(decoded(latest).seq, compression, None, lambda: None)
 
     def way_back(self) -> list[str]:
         """Return the state as it is recovered without the latest snapshot."""

@@ -108,7 +108,26 @@ def failed_sync(fs: CrashableFileSystem, owner: Owner) -> None:
     owner.stop()
 
 
-LIVES = (quiet_life, full_disk, failed_rotations, failed_sync)
+def compressing(fs: CrashableFileSystem, owner: Owner) -> None:
+    """Older files that are compressed, not at all for want of room, and retired."""
+    owner.append(2)
+    owner.checkpoint()
+    owner.compress()  # the only file that is kept for what came before
+    owner.append(1, padding=1500)
+    owner.checkpoint()
+    fs.fail("write", errno.ENOSPC)
+    with pytest.raises(StorageFullError):
+        owner.compress("zstd")
+    owner.append()
+    owner.checkpoint()
+    owner.compress("zstd")  # one that was left, and one that is new
+    owner.compress("zstd")  # nothing is left to do
+    owner.append(2)
+    owner.checkpoint()
+    owner.stop()
+
+
+LIVES = (quiet_life, full_disk, failed_rotations, failed_sync, compressing)
 
 
 def ticking() -> Callable[[], float]:

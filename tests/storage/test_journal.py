@@ -9,7 +9,8 @@ import pytest
 from penin.errors import JournalFailedError, RotationError, StorageError, StorageFullError
 from penin.storage.commits import Commit, ForkedFrom, Header, parse_line
 from penin.storage.journal import FileJournal
-from penin.storage.reader import JournalReader, journal_path
+from penin.storage.journal_names import journal_path
+from penin.storage.reader import JournalReader
 from tests.storage.owner import AT, JOURNAL, Owner
 
 FIRST, SECOND = journal_path(JOURNAL, 1), journal_path(JOURNAL, 2)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from penin.errors import CorruptionError, FormatError, JournalGapError, StorageError
 from penin.storage.commits import FRAME_BYTES_MAX, ZERO_HASH, encode_commit, encode_header
-from penin.storage.reader import JournalReader, journal_path
+from penin.storage.journal_names import journal_path
+from penin.storage.reader import JournalReader
 from penin.storage.tail import Torn
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.storage.owner import JOURNAL, STORE, Owner

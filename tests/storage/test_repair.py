@@ -8,7 +8,7 @@ import pytest
 
 from penin.errors import CorruptionError, JournalFailedError, StorageError
 from penin.storage.journal import FileJournal
-from penin.storage.reader import journal_path
+from penin.storage.journal_names import journal_path
 from penin.storage.repair import Repairs
 from penin.storage.tail import Torn
 from tests.storage.owner import AT, JOURNAL, Owner

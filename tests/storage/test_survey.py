@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from penin.errors import CorruptionError, FormatError
 from penin.storage.commits import Commit, Header, encode_header
 from penin.storage.filesystem import read_file
-from penin.storage.reader import JournalReader, journal_path
+from penin.storage.journal_names import journal_path
+from penin.storage.reader import JournalReader
 from penin.storage.survey import Damage, Survey
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.storage.owner import AT, JOURNAL, STORE, Owner
