@@ -5,38 +5,51 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from penin.errors import CorruptionError
 from penin.storage.commits import FRAME_BYTES_MAX
 from penin.storage.compression import Content, split_suffix
 from penin.storage.filesystem import READ_BYTES, FileSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
 def journal_lines(fs: FileSystem, fd: int, path: Path, offset: int = 0) -> Iterator[bytes]:
     """Yield the lines from `offset` on, newlines included; the last one may lack it.
 
-    A line longer than a frame can be is yielded in pieces, none of which is a valid line. A file
-    whose name says that it is compressed is read from its beginning only. Raises OSError, and of a
-    compressed file what `Content` raises.
+    A line longer than a frame can be is yielded in pieces, none of which is a valid line. The file
+    is compressed where its name says so, and `offset` is one of its content. Raises OSError, and of
+    a compressed file what `Content` raises, with the place of the first line that is not whole.
     """
     _, compression = split_suffix(path.suffix)
     blocks: Iterator[bytes]
     if compression is None:
         blocks = _blocks(fs, fd, offset)
     else:
-        assert offset == 0, "a compressed file is read from its beginning"
-        blocks = iter(Content(_OpenFile(fs, fd), path, compression))
+        blocks = _behind(Content(_OpenFile(fs, fd), path, compression), offset)
     stream = io.BufferedReader(_RawBlocks(blocks), READ_BYTES)
-    while line := stream.readline(FRAME_BYTES_MAX + 1):
-        yield line
+    try:
+        while line := stream.readline(FRAME_BYTES_MAX + 1):
+            yield line
+            offset += len(line)
+    except CorruptionError as error:
+        reason = error.reason.removeprefix(f"damaged at byte {error.position}: ")
+        raise CorruptionError(path, offset, reason) from error
 
 
 def _blocks(fs: FileSystem, fd: int, offset: int) -> Iterator[bytes]:
     while block := fs.read(fd, READ_BYTES, offset):
         yield block
         offset += len(block)
+
+
+def _behind(blocks: Iterable[bytes], offset: int) -> Iterator[bytes]:
+    """What comes from byte `offset` on."""
+    for block in blocks:
+        if offset < len(block):
+            yield block[offset:]
+        offset = max(0, offset - len(block))
 
 
 class _OpenFile:

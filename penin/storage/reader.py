@@ -90,13 +90,10 @@ class JournalReader:
             return []
         except OSError as error:
             raise storage_error(self._directory, error) from error
-        found: dict[int, JournalFile] = {}
-        for name in names:
-            file = journal_file(self._directory / name)
-            # Where one was being compressed both may be there, the plain one first, which counts.
-            if file is not None:
-                found.setdefault(file.first, file)
-        return list(found.values())
+        # Where one was being compressed both may be there, the plain one first, which counts.
+        found = (journal_file(self._directory / name) for name in reversed(names))
+        by_first = {file.first: file for file in found if file is not None}
+        return [by_first[first] for first in sorted(by_first)]
 
     def is_empty(self) -> bool:
         """Tell whether no journal was made yet (or making the first file of all was cut short)."""

@@ -152,15 +152,8 @@ class Survey:
     def _lines(self, fd: int, file: JournalFile, offset: int) -> Iterator[bytes]:
         """Yield the lines from `offset` on; of a compressed file only as far as that goes."""
         self._broken = None
-        if not file.is_compressed:
-            yield from journal_lines(self._fs, fd, file.path, offset)
-            return
-        begin = 0
         try:
-            for line in journal_lines(self._fs, fd, file.path):
-                if begin >= offset:
-                    yield line
-                begin += len(line)
+            yield from journal_lines(self._fs, fd, file.path, offset)
         except CorruptionError as error:
             self._broken = error
 

@@ -19,6 +19,7 @@ from penin.errors import (
 from penin.storage.filesystem import FileSystem, read_file
 from penin.storage.journal_file import JournalFileScan
 from penin.storage.journal_names import journal_path
+from penin.storage.lines import journal_lines
 from penin.storage.reader import JournalReader
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.storage.owner import AT, JOURNAL, Owner
@@ -237,6 +238,33 @@ def test_any_damage_of_a_compressed_file_is_an_error_or_the_same_journal(fs, kep
                 refused += 1
     assert refused > len(whole)
     fs.replace_content(path, whole)
+
+
+@BOTH
+def test_where_it_cannot_be_expanded_the_place_is_that_of_a_line(fs, kept, compression):
+    content = fs.content(JOURNAL / name(1))
+    kept.journal.compress(2, compression, None, lambda: None)
+    path = JOURNAL / name(1, compression)
+    places = {0}
+    for line in content.splitlines(keepends=True):
+        places.add(max(places) + len(line))
+    whole = fs.content(path)
+    for length in range(len(whole)):
+        fs.replace_content(path, whole[:length])
+        with pytest.raises(CorruptionError) as raised:
+            seqs(fs)
+        assert raised.value.position in places
+        assert raised.value.reason.count("damaged at byte") == 1
+
+
+def test_lines_are_read_from_any_place_of_a_compressed_file(fs, kept):
+    content = fs.content(JOURNAL / name(1))
+    kept.journal.compress(2, "zstd", None, lambda: None)
+    path = JOURNAL / name(1, "zstd")
+    fd = fs.open_read(path)
+    for offset in (0, 10, len(content) - 1, len(content)):
+        assert b"".join(journal_lines(fs, fd, path, offset)) == content[offset:]
+    fs.close(fd)
 
 
 def test_a_line_that_is_damaged_inside_is_told_by_its_place_in_the_plain_file(fs, kept):
