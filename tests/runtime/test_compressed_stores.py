@@ -17,9 +17,9 @@ from penin.runtime.backup import backup_at
 from penin.runtime.convert import convert
 from penin.runtime.ledger import verify_chain
 from penin.runtime.open import Opening
-from penin.runtime.past import read_state, state_at
+from penin.runtime.past import read_checkpoint, read_state, state_at
 from penin.settings import Settings, compression_of
-from penin.storage.snapshots import SUFFIXES
+from penin.storage.snapshots import SUFFIXES, FileSnapshotStore
 from tests.core.samples import filled
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.logs.fakes import HostLogger
@@ -161,6 +161,17 @@ def test_damage_in_a_compressed_journal_is_named_and_what_comes_behind_is_read(
             state_at(tmp_path / "store", seq=31)
         assert raised.value.path == damaged
     assert penin.load(tmp_path / "store").seq == 60, "the newest snapshot does not need it"
+
+
+async def test_a_damaged_checkpoint_is_told_with_its_path() -> None:
+    fs = CrashableFileSystem()
+    async with Opening(STORE, Settings(compress="zstd"), None, fs) as orchestrator:
+        await orchestrator.add_score(0.5)
+    newest = FileSnapshotStore(fs, STORE).checkpoints()[-1]
+    whole = fs.content(newest.path)
+    fs.replace_content(newest.path, whole[: len(whole) // 2])
+    with pytest.raises(CorruptionError, match=r"Z\.json\.zst: damaged at byte 0: .* cut here"):
+        read_checkpoint(fs, newest)
 
 
 async def test_without_the_library_a_store_is_refused_before_anything_is_written(
