@@ -83,7 +83,7 @@ def _keep_original(store: Store, state: State, outcome: Outcome, at: str) -> Pat
     journal, snapshots = store.journal, store.snapshots
     envelope = Envelope(journal.store, journal.epoch, at, journal.head_hash)
     with digested_beside() as digested:
-        blocks = encode_state(state.view(), envelope, snapshots.suffix, digested)
+        blocks = encode_state(state.view(), envelope, snapshots.suffix, digested, store.level)
         return snapshots.keep(f"before-schema-{outcome.version}", blocks)
 
 
