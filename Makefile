@@ -26,10 +26,10 @@ run: $(STAMP) ## evolve a classifier of digits until done or Ctrl-C; run it agai
 	$(VENV)/bin/penin run examples.evolve_digits:evolve --dir .penin_omega --log-format console --no-log-transitions
 
 test: $(STAMP) ## the fast tests and seeded slices of the long ones
-	$(PY) -m pytest -n $(PYTEST_WORKERS) -m "not long" --ignore=tests/benchmarks
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not long" --ignore=tests/benchmarks
 
 test-long: $(STAMP) ## every test, with many more examples
-	PENIN_TESTS=long $(PY) -m pytest -n $(PYTEST_WORKERS) --timeout=1800
+	PENIN_TESTS=long $(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal --timeout=1800
 
 lint: $(STAMP) ## ruff: rules and format
 	$(PY) -m ruff check

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
+
 import penin
 from penin.cli.exits import ExitCode
 from tests.cli.processes import Penin
 from tests.cli.processes import penin as run_penin
+
+pytestmark = pytest.mark.sliced  # each is a process or several
 
 
 def numbers_in(directory):

@@ -10,6 +10,8 @@ import penin
 from penin.cli.exits import ExitCode
 from tests.cli.processes import penin as run_penin
 
+pytestmark = pytest.mark.sliced  # each is a process or several
+
 
 @pytest.fixture
 def store(place):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 import penin
 from penin.cli.exits import ExitCode
 from tests.cli.processes import penin as run_penin
 from tests.cli.small_store import STORE_ID, write_store
 from tests.cli.test_status import files_of
+
+pytestmark = pytest.mark.sliced  # each is a process or several
 
 DIFFERENT = """\
 before          store/state.json: seq 7 at 2026-01-31T12:03:00.000000Z, store 6f1c7d0e-2b34-4a58-9c6d-7e8f90a1b2c3

@@ -13,6 +13,8 @@ from tests.cli.processes import penin as run_penin
 from tests.core.strategies import exactly_equal
 from tests.ingress.tables.samples import base
 
+pytestmark = pytest.mark.sliced  # each is a process or several
+
 STORE = ".penin_omega"
 
 

@@ -15,6 +15,8 @@ from tests.cli.processes import penin as run_penin
 from tests.cli.small_store import STORE_ID, write_store
 from tests.cli.test_status import files_of
 
+pytestmark = pytest.mark.sliced  # each is a process or several
+
 TABLES = {
     ("champion",): """\
 name         champion

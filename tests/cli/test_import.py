@@ -10,12 +10,15 @@ import sys
 import threading
 
 import numpy as np
+import pytest
 
 import penin
 from penin.cli import main
 from penin.cli.exits import ExitCode
 from tests.cli.processes import PATIENCE_S, REPOSITORY, Penin
 from tests.cli.processes import penin as run_penin
+
+pytestmark = pytest.mark.sliced  # each is a process or several
 
 STORE = ".penin_omega"
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
+
 import penin
 from penin.cli.exits import ExitCode
 from tests.cli.processes import penin as run_penin
 from tests.cli.small_store import STORE_ID, write_store
 from tests.cli.test_status import files_of
+
+pytestmark = pytest.mark.sliced  # each is a process or several
 
 FIRST = f"store/journal/{1:020d}.jsonl"
 SECOND = f"store/journal/{8:020d}.jsonl"

@@ -14,6 +14,8 @@ from tests.cli.processes import Penin, jsonl
 from tests.cli.processes import penin as run_penin
 from tests.cli.test_status import files_of
 
+pytestmark = pytest.mark.sliced  # each is a process or several
+
 STORE = ".penin_omega"
 
 

@@ -12,6 +12,8 @@ from penin.cli.exits import ExitCode
 from tests.cli.processes import Penin
 from tests.cli.processes import penin as run_penin
 
+pytestmark = pytest.mark.sliced  # each is a process or several
+
 MIGRATIONS = """
 import time
 

@@ -55,6 +55,7 @@ def test_a_workers_arguments_are_json_where_they_parse(place):
     }
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -9,10 +9,14 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 import penin
 from penin.cli.exits import ExitCode
 from tests.cli.processes import PATIENCE_S, REPOSITORY, Penin, jsonl, scores
 from tests.cli.processes import penin as run_penin
+
+pytestmark = pytest.mark.sliced  # each is a process or several
 
 STORE = ".penin_omega"
 

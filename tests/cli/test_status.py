@@ -8,6 +8,7 @@ import os
 import socket
 
 import numpy as np
+import pytest
 
 import penin
 from penin.cli.exits import ExitCode
@@ -17,6 +18,8 @@ from penin.runtime.index_files import IndexFiles, IndexKind
 from penin.storage.filesystem import OsFileSystem
 from tests.cli.processes import Penin
 from tests.cli.processes import penin as run_penin
+
+pytestmark = pytest.mark.sliced  # each is a process or several
 
 STORE = ".penin_omega"
 

@@ -13,6 +13,7 @@ def test_every_block_names_a_language_that_is_checked(name):
     assert {block.language for block in blocks(name)} <= LANGUAGES
 
 
+@pytest.mark.timeout(300)  # each command of a document is a process
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_runs_in_the_order_of_the_document(name, tmp_path, monkeypatch):
     directory = tmp_path / "directory"

@@ -19,6 +19,7 @@ from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem
 from tests.runtime.pasts import Writer, everything, scores
 from tests.runtime.stores import JOURNAL, STORE, open_on
 from tests.runtime.test_past import Overtaking, checkpoint_path, damage, written
+from tests.slices import operations
 
 TARGET = STORE.parent / "copy"
 
@@ -237,7 +238,7 @@ def test_a_store_that_changes_faster_than_it_is_copied_is_an_error_that_leaves_n
 
 @pytest.mark.parametrize("form", ["json", "safetensors"])
 def test_whatever_the_crash_there_is_a_whole_copy_or_none_and_it_can_be_done_again(form):
-    for crash_at in range(1, 300):
+    for crash_at in operations("backup", 300):
         writer = written(fs=CrashableFileSystem(seed=crash_at), format=form)
         fs = writer.fs
         fs.crash_at = len(fs.operations) + crash_at

@@ -38,6 +38,7 @@ from tests.runtime.stores import (
     until,
     within,
 )
+from tests.slices import operations
 
 SEALED = STORE / SEALED_DIRECTORY
 ROWS = 20
@@ -337,9 +338,12 @@ def check(disk: CrashableFileSystem, acknowledged: int) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.long)])
+LONG = [pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2)]
+
+
+@pytest.mark.parametrize("seed", [0, *LONG])
 def test_a_crash_at_any_operation_loses_no_bulk_that_was_acknowledged(seed):
-    for crash_at in range(1, 400):
+    for crash_at in operations(str(seed), 400):
         outcome = lived_to(crash_at, seed + crash_at)
         if outcome is None:
             return

@@ -14,6 +14,7 @@ import pytest
 
 from tests.fakes.crashable_filesystem import CrashableFileSystem, Effect
 from tests.runtime.crashing import Diary, Life, live, recovered
+from tests.slices import operations
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "always": {"fsync": "always"},
@@ -110,7 +111,7 @@ def explore(life, settings, crash_at, effect, seed, *, every):
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("life", LIVES)
 def test_a_crash_at_any_operation_loses_nothing_acknowledged(life, settings):
-    for crash_at in range(1, OPERATIONS_MAX):
+    for crash_at in operations(f"{life} {settings}", OPERATIONS_MAX):
         effect = EFFECTS[crash_at % 3]
         if not explore(LIVES[life], settings, crash_at, effect, crash_at, every=False):
             return
@@ -127,7 +128,7 @@ def test_acknowledged_with_always_is_durable():
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_crash_at_any_operation_of_a_recovery_loses_nothing(seed, settings):
-    for crash_at in range(1, OPERATIONS_MAX):
+    for crash_at in operations(f"{seed} {settings}", OPERATIONS_MAX):
         disk, past = disk_with_a_past(seed, settings)
         if not crash_again(disk, past, crash_at, seed):
             return

@@ -18,6 +18,7 @@ from tests.core.strategies import exactly_equal
 from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem
 from tests.runtime.pasts import Writer, everything, scores
 from tests.runtime.stores import JOURNAL, STORE, supervised
+from tests.slices import operations
 
 CHECKPOINTS = STORE / "checkpoints"
 FORMATS = ("json", "safetensors")
@@ -292,7 +293,7 @@ def test_a_crash_at_any_operation_of_the_ladder_loses_nothing(kind, whole_journa
     disk = writer.fs
     paths = checkpoints(disk) if whole_journal else [latest(disk)]
     contents = {damage(disk, path) for path in paths}
-    for crash_at in range(1, 200):
+    for crash_at in operations("ladder", 200):
         for effect in ("none", "half", "whole"):
             fs = disk.after_kill()
             if not links:

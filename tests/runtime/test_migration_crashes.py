@@ -27,6 +27,7 @@ from tests.runtime.migrating import (
     state_of,
 )
 from tests.runtime.stores import STORE, open_on, state_on
+from tests.slices import operations
 
 # -- any state, any function ----------------------------------------------------------------------
 
@@ -102,7 +103,7 @@ def test_a_crash_at_any_operation_leaves_the_store_before_or_after(format_, seed
     past = asyncio.run(killed(format_))
     before = on_disk(past)
     found: set[bool] = set()
-    for crash_at in range(1, 400):
+    for crash_at in operations("migration", 400):
         disk = past.after_kill()
         disk.crash_at, disk.crash_effect = crash_at, EFFECTS[(crash_at + seed) % 3]
         lived = live(disk, nothing, Diary(), SCHEMA)

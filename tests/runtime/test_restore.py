@@ -25,6 +25,7 @@ from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem
 from tests.runtime.pasts import Writer, clock, everything, scores
 from tests.runtime.stores import STORE, open_on
 from tests.runtime.test_past import checkpoint_path, damage, transaction, written
+from tests.slices import operations
 
 TARGET = STORE.parent / "restored"
 HEADER = TARGET / "journal"
@@ -138,7 +139,7 @@ def test_a_damaged_snapshot_is_passed_over_and_named(form):
 
 @pytest.mark.parametrize("form", ["json", "safetensors"])
 def test_whatever_the_crash_there_is_a_whole_store_or_none_and_it_can_be_done_again(form):
-    for crash_at in range(1, 300):
+    for crash_at in operations("restore", 300):
         writer = written(fs=CrashableFileSystem(seed=crash_at), format=form)
         fs = writer.fs
         fs.crash_at = len(fs.operations) + crash_at

@@ -20,6 +20,7 @@ import pytest
 
 from penin.errors import JournalFailedError, RotationError, StorageError, StorageFullError
 from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem, Effect
+from tests.slices import operations
 from tests.storage.owner import Owner
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def explore(
 @pytest.mark.parametrize("fsync", ["always", "everysec"])
 @pytest.mark.parametrize("life", LIVES)
 def test_a_crash_at_any_operation_loses_nothing_acknowledged(life, fsync):
-    for crash_at in range(1, 1000):
+    for crash_at in operations(f"{life} {fsync}", 1000):
         lasted = [
             explore(life, fsync, crash_at, EFFECTS[seed % 3], seed, every=False)
             for seed in range(crash_at, crash_at + 7)
