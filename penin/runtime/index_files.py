@@ -153,5 +153,9 @@ def _check_owner(path: Path, card: Card, store: str, seq_max: int | None) -> Non
 
 
 def _let_go() -> None:
-    """Let other threads have the interpreter."""
+    """Give the interpreter to a thread that waits for it, which usearch does not do by itself.
+
+    Nothing is waited for: a sleep, also one of no length, is a call that lets go of the interpreter
+    in every version of Python (`os.sched_yield` does so from 3.12 on).
+    """
     time.sleep(0)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -71,6 +72,7 @@ class Supervisor:
         self.stop_reason = ""
         self._is_released = False
         self._is_waiting = False
+        self._stop_asked = threading.Event()  # what another thread can wait for; as `stopping`
         self.phase: Phase = "starting"
         self.started = asyncio.Event()
         self.stopping = asyncio.Event()
@@ -103,6 +105,7 @@ class Supervisor:
         if not self.stopping.is_set():
             self.stop_reason = reason
             self.stopping.set()
+            self._stop_asked.set()
 
     def request_checkpoint(self, reason: str) -> asyncio.Future[int] | None:
         """A checkpoint of what is applied now; None where there is nothing to write yet."""
@@ -139,8 +142,8 @@ class Supervisor:
         give up the lock; nothing acknowledged is lost.
         """
         # With `always` nothing is ever left for a tick. And between its answer and its next wait
-        # the thread is to do as little as it can: the loop wakes up for the answer and would have
-        # to wait for the interpreter, which costs a second wake-up of 25 microseconds.
+        # the thread is to do as little as it can: the loop wakes up for the answer, and would have
+        # to wait for the interpreter, which is a second wake-up.
         tick = self._tick if self.settings.fsync == "everysec" else None
         self._journal_thread = StorageThread("penin-journal", tick)
         self._snapshot_thread = StorageThread("penin-snapshots")
@@ -207,7 +210,7 @@ class Supervisor:
         begun_s = time.monotonic()
         try:
             await self._journal_thread.call(
-                store.prepare, self.settings.lock_wait_s, self._sleep_unless_stopping
+                store.prepare, self.settings.lock_wait_s, self._wait_for_lock
             )
             self._enter("recovering")
             log.info("recovery.started", dir=store.name)
@@ -372,15 +375,14 @@ class Supervisor:
         with contextlib.suppress(RuntimeError):  # a closed loop has nobody left to tell
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _sleep_unless_stopping(self, seconds: float) -> None:
-        """What waiting for the lock sleeps with, here on the journal's thread; a stop ends it."""
-        if self.stopping.is_set():
-            raise RecoveryAbandonedError
+    def _wait_for_lock(self, seconds: float) -> None:
+        """Wait before the lock is tried again, on the journal's thread; a stop ends it at once."""
         if not self._is_waiting:
             self._is_waiting = True
             holder = self.store.holder()
             self._from_thread(log_waiting, self.log, self.store, holder, self.settings.lock_wait_s)
-        time.sleep(seconds)
+        if self._stop_asked.wait(seconds):
+            raise RecoveryAbandonedError
 
     def _release(self) -> None:
         # A snapshot that an earlier owner of the store puts in place after the lock went on to

@@ -27,7 +27,7 @@ MALFORMED: Final = (
     ValueError,
     KeyError,  # no such array in the archive
     EOFError,
-    RuntimeError,  # encrypted; NotImplementedError, which is one, for an unknown compression
+    NotImplementedError,  # a later version of ZIP
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
@@ -106,9 +106,17 @@ class NpzArray:
         with (
             _malformed(self._path, self._name),
             zipfile.ZipFile(self._path) as archive,
-            archive.open(self._name + _SUFFIX) as file,
+            self._entry(archive) as file,
         ):
             yield file, read_npy_header(file)
+
+    def _entry(self, archive: zipfile.ZipFile) -> IO[bytes]:
+        try:
+            return archive.open(self._name + _SUFFIX)
+        except RuntimeError as error:
+            # Encrypted, or compressed in a way that zipfile or this Python does not have. From
+            # here only: anywhere else a RuntimeError is a bug of ours, and no malformed file.
+            raise TableError(self._path, self._name, f"cannot be read: {error}") from error
 
     def blocks(self, first: int) -> Iterator[NDArray[Any]]:
         """The rows from `first` on, in blocks."""

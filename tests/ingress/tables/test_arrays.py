@@ -185,6 +185,44 @@ def test_an_npz_that_is_no_table_is_refused(tmp_path, arrays, said):
     assert refusal(tmp_path / "v.npz").startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("offset", "value", "said"),
+    [
+        (0, 1, "v.npz: vectors: cannot be read: File 'vectors.npy' is encrypted"),
+        (2, 99, "v.npz: vectors: cannot be read: That compression method is not supported"),
+    ],
+    ids=["encrypted", "unknown compression"],
+)
+def test_an_array_that_zipfile_cannot_open_is_named(tmp_path, offset, value, said):
+    path = tmp_path / "v.npz"
+    np.savez(path, vectors=MATRIX, keys=np.array(["a", "b", "c"]))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x03\x04") + 6 + offset] = value
+    content[content.index(b"PK\x01\x02") + 8 + offset] = value
+    path.write_bytes(bytes(content))
+    assert refusal(path).startswith(said)
+
+
+def test_a_later_version_of_zip_is_told(tmp_path):
+    path = tmp_path / "v.npz"
+    np.savez(path, vectors=MATRIX, keys=np.array(["a", "b", "c"]))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 99
+    path.write_bytes(bytes(content))
+    assert "zip file version 9.9" in refusal(path)
+
+
+def test_a_bug_while_an_array_is_read_is_not_taken_for_a_malformed_file(tmp_path, monkeypatch):
+    np.savez(tmp_path / "v.npz", vectors=MATRIX, keys=np.array(["a", "b", "c"]))
+
+    def broken(_file):
+        raise RuntimeError("of ours")
+
+    monkeypatch.setattr("penin.ingress.tables.npz.read_npy_header", broken)
+    with pytest.raises(RuntimeError, match="of ours"):
+        open_table(tmp_path / "v.npz")
+
+
 def test_python_objects_are_never_read(tmp_path):
     objects = np.array([{"a": 1}, None, []], dtype=object)
     np.savez(tmp_path / "v.npz", vectors=MATRIX, keys=objects, allow_pickle=True)
