@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -197,3 +198,25 @@ def jsonl(*messages):
 def scores(count, start=0):
     """Lines of `count` scores: start, start + 1, ..."""
     return jsonl(*({"type": "add_score", "score": start + n} for n in range(count)))
+
+
+def on_a_terminal(directory, *arguments):
+    """Run `penin` to its end with stderr on a terminal; its exit code, and what was shown there."""
+    ours, theirs = pty.openpty()
+    chunks: list[bytes] = []
+
+    def collect():
+        try:
+            while chunk := os.read(ours, 4096):
+                chunks.append(chunk)
+        except OSError:  # the other end is closed
+            return
+
+    reader = threading.Thread(target=collect)
+    with Penin(directory, *arguments, stderr=theirs, TERM="xterm", COLUMNS="120") as process:
+        os.close(theirs)
+        reader.start()
+        code = process.end()
+    reader.join(PATIENCE_S)
+    os.close(ours)
+    return code, b"".join(chunks).decode()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -15,7 +12,7 @@ import pytest
 import penin
 from penin.cli import main
 from penin.cli.exits import ExitCode
-from tests.cli.processes import PATIENCE_S, REPOSITORY, Penin
+from tests.cli.processes import PATIENCE_S, REPOSITORY, on_a_terminal
 from tests.cli.processes import penin as run_penin
 
 pytestmark = pytest.mark.sliced  # each is a process or several
@@ -144,24 +141,8 @@ def test_a_signal_ends_it_after_the_block_that_is_under_way(place):
 
 def test_a_terminal_gets_a_progress_bar(place):
     make(place, 5000)
-    ours, theirs = pty.openpty()
-    chunks: list[bytes] = []
-
-    def collect():
-        try:
-            while chunk := os.read(ours, 4096):
-                chunks.append(chunk)
-        except OSError:  # the other end is closed
-            return
-
-    reader = threading.Thread(target=collect)
-    with Penin(place, "import", *ALL, stderr=theirs, TERM="xterm", COLUMNS="120") as process:
-        os.close(theirs)
-        reader.start()
-        assert process.end() == ExitCode.SUCCESS
-    reader.join(PATIENCE_S)
-    os.close(ours)
-    shown = b"".join(chunks).decode()
+    code, shown = on_a_terminal(place, "import", *ALL)
+    assert code == ExitCode.SUCCESS
     assert "checking" in shown
     assert "importing" in shown
     assert "of 5,000 rows" in shown

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 
 import penin
 from penin.cli.exits import ExitCode
-from tests.cli.processes import PATIENCE_S, REPOSITORY, Penin, jsonl, scores
+from tests.cli.processes import PATIENCE_S, REPOSITORY, Penin, jsonl, on_a_terminal, scores
 from tests.cli.processes import penin as run_penin
 
 pytestmark = pytest.mark.sliced  # each is a process or several
@@ -115,24 +112,8 @@ def test_a_full_disk_is_said_and_what_was_acknowledged_is_counted(place):
 
 def test_a_terminal_gets_a_progress_bar_with_log_lines_above_it(place):
     (place / "in.jsonl").write_bytes(scores(5000) + b"nope\n")
-    ours, theirs = pty.openpty()
-    chunks: list[bytes] = []
-
-    def collect():
-        try:
-            while chunk := os.read(ours, 4096):
-                chunks.append(chunk)
-        except OSError:  # the other end is closed
-            return
-
-    reader = threading.Thread(target=collect)
-    with Penin(place, "send", "in.jsonl", stderr=theirs, TERM="xterm", COLUMNS="120") as process:
-        os.close(theirs)
-        reader.start()
-        assert process.end() == ExitCode.REFUSED_INPUT
-    reader.join(PATIENCE_S)
-    os.close(ours)
-    shown = b"".join(chunks).decode()
+    code, shown = on_a_terminal(place, "send", "in.jsonl")
+    assert code == ExitCode.REFUSED_INPUT
     assert "sending" in shown
     assert "message.refused" in shown
     assert "5,000 messages stored" in shown
