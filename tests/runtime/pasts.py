@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from penin.core import door
 from penin.core.formats import encode_state
@@ -21,8 +24,9 @@ from penin.runtime.store import Store, store_at
 from penin.settings import Settings
 from penin.storage.retention import Retention
 from penin.storage.snapshots import JSON_SUFFIX
-from tests.fakes.crashable_filesystem import CrashableFileSystem
+from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem
 from tests.runtime.stores import STORE, seen
+from tests.slices import operations
 
 MIDNIGHT = "2026-01-31T00:00:00.000000Z"
 
@@ -112,3 +116,36 @@ class Writer:
         """Close the store; its file system."""
         self.store.release()
         return self.fs
+
+
+def crashed_everywhere(
+    name: str,
+    target: Path,
+    make: Callable[[CrashableFileSystem], object],
+    written_on: Callable[[CrashableFileSystem], Writer],
+) -> Iterator[tuple[Writer, CrashableFileSystem]]:
+    """The writer of a store, and a disk where `make` has put `target`, whatever the crash before.
+
+    One for each operation of `make` that is in the slice of `name`: where the crash left nothing
+    of the target, `make` was done again; it must be whole where it is there.
+    """
+    for crash_at in operations(name, 300):
+        writer = written_on(CrashableFileSystem(seed=crash_at))
+        fs = writer.fs
+        fs.crash_at = len(fs.operations) + crash_at
+        fs.crash_effect = ("none", "half", "whole")[crash_at % 3]
+        has_ended = True
+        try:
+            make(fs)
+        except Crash:
+            has_ended = False
+        for left in (fs.after_kill(), fs.after_crash(crash_at), fs.after_crash(-crash_at)):
+            disk = left
+            assert disk.exists(target) or not has_ended
+            if not disk.exists(target):
+                make(disk)
+                disk = disk.after_crash(crash_at)
+            yield writer, disk
+        if has_ended:
+            return
+    pytest.fail(f"a {name} without an end")

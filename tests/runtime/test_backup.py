@@ -15,11 +15,10 @@ from penin.errors import CorruptionError, FormatError, StorageError, StorageFull
 from penin.runtime.backup import backup_at
 from penin.runtime.past import state_at
 from tests.core.strategies import exactly_equal, messages
-from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem
-from tests.runtime.pasts import Writer, everything, scores
+from tests.fakes.crashable_filesystem import CrashableFileSystem
+from tests.runtime.pasts import Writer, crashed_everywhere, everything, scores
 from tests.runtime.stores import JOURNAL, STORE, open_on
 from tests.runtime.test_past import Overtaking, checkpoint_path, damage, written
-from tests.slices import operations
 
 TARGET = STORE.parent / "copy"
 
@@ -238,28 +237,15 @@ def test_a_store_that_changes_faster_than_it_is_copied_is_an_error_that_leaves_n
 
 @pytest.mark.parametrize("form", ["json", "safetensors"])
 def test_whatever_the_crash_there_is_a_whole_copy_or_none_and_it_can_be_done_again(form):
-    for crash_at in operations("backup", 300):
-        writer = written(fs=CrashableFileSystem(seed=crash_at), format=form)
-        fs = writer.fs
-        fs.crash_at = len(fs.operations) + crash_at
-        fs.crash_effect = ("none", "half", "whole")[crash_at % 3]
-        try:
-            backup_at(STORE, TARGET, fs)
-        except Crash:
-            has_ended = False
-        else:
-            has_ended = True
-        for disk in (fs.after_kill(), fs.after_crash(crash_at), fs.after_crash(-crash_at)):
-            there = disk.exists(TARGET)
-            assert there or not has_ended
-            if not there:
-                backup_at(STORE, TARGET, disk)
-                disk = disk.after_crash(crash_at)  # noqa: PLW2901
-            assert exactly_equal(state_of(disk), writer.states[10])
-            asyncio.run(opens(disk))
-        if has_ended:
-            return
-    pytest.fail("a copying without an end")
+    def make(fs):
+        backup_at(STORE, TARGET, fs)
+
+    def written_on(fs):
+        return written(fs=fs, format=form)
+
+    for writer, disk in crashed_everywhere("backup", TARGET, make, written_on):
+        assert exactly_equal(state_of(disk), writer.states[10])
+        asyncio.run(opens(disk))
 
 
 async def opens(disk):

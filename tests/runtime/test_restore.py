@@ -21,11 +21,9 @@ from penin.errors import (
 from penin.runtime.past import state_at
 from penin.runtime.restore import Place, restore_at
 from tests.core.strategies import exactly_equal, messages
-from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem
-from tests.runtime.pasts import Writer, clock, everything, scores
+from tests.runtime.pasts import Writer, clock, crashed_everywhere, everything, scores
 from tests.runtime.stores import STORE, open_on
 from tests.runtime.test_past import checkpoint_path, damage, transaction, written
-from tests.slices import operations
 
 TARGET = STORE.parent / "restored"
 HEADER = TARGET / "journal"
@@ -139,28 +137,15 @@ def test_a_damaged_snapshot_is_passed_over_and_named(form):
 
 @pytest.mark.parametrize("form", ["json", "safetensors"])
 def test_whatever_the_crash_there_is_a_whole_store_or_none_and_it_can_be_done_again(form):
-    for crash_at in operations("restore", 300):
-        writer = written(fs=CrashableFileSystem(seed=crash_at), format=form)
-        fs = writer.fs
-        fs.crash_at = len(fs.operations) + crash_at
-        fs.crash_effect = ("none", "half", "whole")[crash_at % 3]
-        try:
-            restore_at(STORE, TARGET, Place(seq=6), fs=fs)
-        except Crash:
-            has_ended = False
-        else:
-            has_ended = True
-        for disk in (fs.after_kill(), fs.after_crash(crash_at), fs.after_crash(-crash_at)):
-            there = disk.exists(TARGET)
-            assert there or not has_ended
-            if not there:
-                restore_at(STORE, TARGET, Place(seq=6), fs=disk)
-                disk = disk.after_crash(crash_at)  # noqa: PLW2901
-            assert exactly_equal(restored_state(disk), writer.states[6])
-            asyncio.run(opens(disk))
-        if has_ended:
-            return
-    pytest.fail("a restoring without an end")
+    def make(fs):
+        restore_at(STORE, TARGET, Place(seq=6), fs=fs)
+
+    def written_on(fs):
+        return written(fs=fs, format=form)
+
+    for writer, disk in crashed_everywhere("restore", TARGET, make, written_on):
+        assert exactly_equal(restored_state(disk), writer.states[6])
+        asyncio.run(opens(disk))
 
 
 async def opens(disk):
