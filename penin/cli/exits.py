@@ -39,7 +39,7 @@ class ExitCode(IntEnum):
 
 
 MEANINGS: Final[dict[ExitCode, str]] = {
-    ExitCode.SUCCESS: "done, or stopped by SIGINT or SIGTERM with everything saved",
+    ExitCode.SUCCESS: "done, or stopped by SIGINT, SIGTERM or SIGHUP with everything saved",
     ExitCode.BUG: "a bug of penin itself; only here is there a traceback",
     ExitCode.USAGE: "a mistake in the command line, an environment variable, a worker's name or a "
     "migration; or a question was not answered with yes, and nothing was done",

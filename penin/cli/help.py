@@ -30,10 +30,10 @@ RUN: Final = """\
 Run workers on a store. The default when no command is named.
 
 Opens the store, recovers what was acknowledged, and runs the workers until all have returned or
-SIGINT or SIGTERM comes: then they have --stop-grace-s to finish, everything is saved, and the exit
-code is 0. A second signal at least one second later exits at once. SIGUSR1 writes a checkpoint.
-With no worker and without --stdin it holds the store open until a signal comes. The log goes to
-stderr.
+SIGINT, SIGTERM or SIGHUP comes: then they have --stop-grace-s to finish, everything is saved, and
+the exit code is 0. A second signal at least one second later exits at once. SIGUSR1 writes a
+checkpoint. With no worker and without --stdin it holds the store open until a signal comes. The log
+goes to stderr.
 
 A worker is an "async def" function that takes the orchestrator, named as module:function; modules
 of the working directory are found. After -- stand arguments, name=value, the value as JSON where

@@ -35,8 +35,8 @@ def run(
     """Open the store, run the workers, and return when all is saved and the lock given up.
 
     Each worker is an `async def worker(orchestrator)`, and gets those of `arguments` that it has
-    parameters for. It ends when SIGINT or SIGTERM comes, or when all workers and `sources` have
-    returned, if there are any. For the main thread of a process, whose interpreter it sets
+    parameters for. It ends when SIGINT, SIGTERM or SIGHUP comes, or when all workers and `sources`
+    have returned, if there are any. For the main thread of a process, whose interpreter it sets
     for the time of the call (`penin.runtime.interpreter`).
 
     A worker that goes on after its cancellation, and a call on a thread that does not end, are

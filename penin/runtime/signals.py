@@ -1,4 +1,4 @@
-"""Signals: SIGINT and SIGTERM stop, a second one exits at once, SIGUSR1 asks for a checkpoint."""
+"""Signals: SIGINT, SIGTERM and SIGHUP stop, a second one exits at once, SIGUSR1 checkpoints."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SECOND_SIGNAL_AFTER_S: Final = 1.0
 """A second signal counts from then on: a terminal and a supervisor often send the first twice."""
 _CHECKPOINT: Final = getattr(signal, "SIGUSR1", None)
+_HANG_UP: Final = getattr(signal, "SIGHUP", None)
 
 
 async def watch_signals(
@@ -30,13 +31,13 @@ async def watch_signals(
 ) -> None:
     """Serve signals until cancelled; ready when `task_status` says so. Main thread only.
 
-    The second of SIGINT and SIGTERM, at least one second after the first, calls `exit_now` with
-    128 + its number: no snapshot is written, and the journal has everything.
+    The second of SIGINT, SIGTERM and SIGHUP, at least one second after the first, calls `exit_now`
+    with 128 + its number: no snapshot is written, and the journal has everything. A SIGHUP that
+    the process was started to ignore (`nohup`) stays ignored.
     """
     loop = asyncio.get_running_loop()
     first_s: float | None = None
-    watched = [signal.SIGINT, signal.SIGTERM, *([_CHECKPOINT] if _CHECKPOINT else [])]
-    with open_signal_receiver(*watched) as received:
+    with open_signal_receiver(*_watched()) as received:
         task_status.started()
         async for number in received:
             name = signal.Signals(number).name
@@ -55,3 +56,12 @@ async def watch_signals(
                 exit_now(128 + number)
             else:
                 log.info("signal.received", signal=name, phase=phase, action="none")
+
+
+def _watched() -> list[signal.Signals]:
+    watched = [signal.SIGINT, signal.SIGTERM]
+    if _CHECKPOINT is not None:
+        watched.append(_CHECKPOINT)
+    if _HANG_UP is not None and signal.getsignal(_HANG_UP) != signal.SIG_IGN:
+        watched.append(_HANG_UP)
+    return watched

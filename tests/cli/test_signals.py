@@ -16,7 +16,7 @@ from tests.cli.processes import penin as run_penin
 STORE = ".penin_omega"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_saves_everything_and_is_a_success(place, number):
     with Penin(place, "run", "workers:endless") as process:
         process.output(5)

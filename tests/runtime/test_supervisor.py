@@ -299,7 +299,7 @@ async def ended(group):
     await group.__aexit__(None, None, None)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_stops_and_saves(number):
     fs = GatedFileSystem()
     async with supervised(fs) as running:
@@ -313,6 +313,22 @@ async def test_a_signal_stops_and_saves(number):
     assert running.log.of("signal.received")[0]["signal"] == signal.Signals(number).name
     assert running.log.of("signal.received")[0]["action"] == "stop"
     assert running.log.of("checkpoint.finished")[0]["seq"] == 1
+
+
+async def test_a_hang_up_that_the_process_was_started_to_ignore_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with supervised() as running:
+            group = await receiving(running.supervisor, [])
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGUSR1)  # what comes after it is served
+            await running.log.comes("signal.received")
+            await ended(group)
+            assert [event["signal"] for event in running.log.of("signal.received")] == ["SIGUSR1"]
+            assert not running.supervisor.stopping.is_set()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_a_second_signal_at_once_changes_nothing():
