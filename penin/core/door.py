@@ -92,7 +92,7 @@ def add_knowledge(key: str, artifact: NumericVectorArtifact) -> Message:
         b64encode(data),
         metadata,
     )
-    body = AddKnowledge(key=name, vector=Vector(dtype, data), metadata=msgspec.Raw(metadata))
+    body = AddKnowledge(key=name, vector=Vector(dtype, data), metadata=metadata)  # type: ignore[arg-type]
     return Message(raw, body)
 
 
@@ -148,7 +148,8 @@ def _listed(items: object, field: str, at_most: int | None = None) -> list[Any]:
 
 def add_task(task: Mapping[str, Any]) -> Message:
     """`task` at the end of `task_history`; any object that the table makes a dictionary."""
-    raw = take_object(task, "task")
+    # A dictionary is an object: a call less, on the way of every task.
+    raw = take_value(task, "task") if type(task) is dict else take_object(task, "task")
     return Message(b'{"type":"add_task","task":%b}' % raw, AddTask(task=raw))  # type: ignore[arg-type]
 
 

@@ -136,9 +136,9 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
         dtype: str,
         data: bytes,
         metadata: Sequence[bytes | msgspec.Raw] | None,
-        seq: int,
+        seqs: Sequence[int],
     ) -> None:
-        """Set each key to one row of the matrix `data`, as `put` would in the same order.
+        """Set each key to one row of the matrix `data`, changed at its seq, as `put` would in turn.
 
         The numbers are copied as blocks; `metadata` None means that no row has any.
         """
@@ -154,7 +154,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
             stop = min(len(keys), start + segment.room)
             numbers = rows[start * row_bytes : stop * row_bytes]
             encoded = [key.encode() for key in keys[start:stop]]
-            row = segment.extend(encoded, numbers, metadata[start:stop], [seq] * len(encoded))
+            row = segment.extend(encoded, numbers, metadata[start:stop], seqs[start:stop])
             for location, key in enumerate(keys[start:stop], (segment.number << ROW_BITS) + row):
                 self._point(key, location)
             if segment.is_sealed:

@@ -1,6 +1,6 @@
 """The state, and the one function that changes it.
 
-`State.apply` takes messages that passed the door, live or from a journal, in the order of their
+`State.apply_all` takes messages that passed the door, live or from a journal, in the order of their
 seqs. Rules that the rest of the project stands on:
 
 - it is total: what depends on the state is a result (`missing`, `conflict`), not an exception;
@@ -11,7 +11,8 @@ seqs. Rules that the rest of the project stands on:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -111,8 +112,7 @@ class State:
         Raises AssertionError if it is not the next one: that is a bug of the caller.
         """
         if first_seq != self.seq + 1:
-            msg = f"the state is at seq {self.seq}, and the message begins at {first_seq}"
-            raise AssertionError(msg)
+            raise self._not_the_next(first_seq)
         if type(body) is Transaction:
             return self._apply_transaction(body, first_seq)
         result = _APPLY[type(body)](self, body, first_seq)
@@ -120,6 +120,31 @@ class State:
         if result is OK:
             return Ack(first_seq)
         return Ack(first_seq, result, first_seq if result is CONFLICT else None)
+
+    def apply_all(self, bodies: Sequence[AnyBody], first_seq: int) -> list[Ack]:
+        """Apply messages that follow each other, as `apply` would one by one; an ack for each.
+
+        Neighbours of the same kind are applied at once where there is a way to, which takes half
+        the time of a vector.
+        """
+        if first_seq != self.seq + 1:
+            raise self._not_the_next(first_seq)
+        acks: list[Ack] = []
+        for kind, grouped in groupby(bodies, type):
+            apply_run = _APPLY_RUN.get(kind)
+            if apply_run is None:
+                acks += [self.apply(body, self.seq + 1) for body in grouped]
+                continue
+            run = list(grouped)
+            seqs = range(self.seq + 1, self.seq + 1 + len(run))
+            apply_run(self, run, seqs)
+            self.seq = seqs[-1]
+            acks += map(Ack, seqs)
+        return acks
+
+    def _not_the_next(self, first_seq: int) -> AssertionError:
+        msg = f"the state is at seq {self.seq}, and the message begins at {first_seq}"
+        return AssertionError(msg)
 
     def _apply_transaction(self, body: Transaction, first_seq: int) -> Ack:
         last_seq = first_seq + len(body.transitions) - 1
@@ -172,7 +197,8 @@ def _add_knowledge(state: State, body: AddKnowledge, seq: int) -> Result:
 
 def _extend_knowledge(state: State, body: ExtendKnowledge, seq: int) -> Result:
     matrix = body.matrix
-    state.knowledge_base.extend(body.keys, matrix.dtype, matrix.data, body.metadata, seq)
+    seqs = [seq] * len(body.keys)
+    state.knowledge_base.extend(body.keys, matrix.dtype, matrix.data, body.metadata, seqs)
     return OK
 
 
@@ -273,4 +299,36 @@ _APPLY: Final[dict[type, Callable[[State, Any, int], Result]]] = {
     SetHistoryMaxlen: _set_history_maxlen,
     Rebase: _set_schema_version,
     RebaseLoaded: _rebase,
+}
+
+
+# -- runs of the same kind, whose result is always ok: (state, transitions, their seqs) --------
+
+
+def _add_knowledge_run(state: State, run: list[AddKnowledge], seqs: range) -> None:
+    dtype, size = run[0].vector.dtype, len(run[0].vector.data)
+    data = [body.vector.data for body in run]
+    if any(body.vector.dtype != dtype for body in run) or any(len(each) != size for each in data):
+        for body, seq in zip(run, seqs, strict=True):
+            _add_knowledge(state, body, seq)
+        return
+    keys = [body.key for body in run]
+    metadata = [body.metadata for body in run]
+    state.knowledge_base.extend(keys, dtype, b"".join(data), metadata, seqs)
+
+
+def _add_task_run(state: State, run: list[AddTask], seqs: range) -> None:
+    deque.extend(state.task_history, [bytes(body.task) for body in run])
+    state.history_seqs[TASK_HISTORY] = seqs[-1]
+
+
+def _add_score_run(state: State, run: list[AddScore], seqs: range) -> None:
+    deque.extend(state.score_history, [body.score for body in run])
+    state.history_seqs[SCORE_HISTORY] = seqs[-1]
+
+
+_APPLY_RUN: Final[dict[type, Callable[[State, list[Any], range], None]]] = {
+    AddKnowledge: _add_knowledge_run,
+    AddTask: _add_task_run,
+    AddScore: _add_score_run,
 }

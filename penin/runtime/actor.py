@@ -53,7 +53,7 @@ class _Append(msgspec.Struct, gc=False):
 
 
 class Actor:
-    """Owns the state; the only caller of `State.apply` on a live one.
+    """Owns the state; the only caller of `State.apply_all` on a live one.
 
     `listeners` are told the seq whenever a batch was applied.
     """
@@ -200,17 +200,17 @@ class Actor:
 
     def _apply_slice(self, first_seq: int, letters: list[Letter]) -> int:
         """Apply, log and answer; returns the seq after them."""
-        apply = self.state.apply
-        is_logged = self._log.enabled
-        for letter in letters:
-            ack = apply(letter.message.body, first_seq)
-            if is_logged:
+        acks = self.state.apply_all([letter.message.body for letter in letters], first_seq)
+        if self._log.enabled:
+            for letter, ack in zip(letters, acks, strict=True):
                 self._log_message(letter, first_seq, ack)
-            answer = letter.answer
-            first_seq = ack.seq + 1
-            if not answer.done():  # its sender may have been cancelled
-                answer.set_result(ack)
-        return first_seq
+                first_seq = ack.seq + 1
+        for letter, ack in zip(letters, acks, strict=True):
+            try:  # noqa: SIM105  # a context manager would take longer than what is in it
+                letter.answer.set_result(ack)
+            except asyncio.InvalidStateError:  # its sender was cancelled
+                pass
+        return acks[-1].seq + 1
 
     def _log_message(self, letter: Letter, first_seq: int, ack: Ack) -> None:
         message, context = letter.message, letter.context

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -46,6 +48,9 @@ from penin.storage.mapped import MappedFile
 from penin.storage.repair import Repairs
 from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import JSON_SUFFIX
+
+_RUN_MESSAGES: Final = 128
+"""So many messages are applied at once; what is copied for that stays small."""
 
 
 class RecoveryAbandonedError(PeninError):
@@ -251,10 +256,13 @@ def apply_commit(
 
     With `upto_seq`, none that ends beyond it. Raises what `bodies_of` raises.
     """
-    for body in bodies_of(commit, place, sealed):
-        if upto_seq is not None and state.seq + transition_count(body) > upto_seq:
-            return
-        state.apply(body, state.seq + 1)
+    bodies = bodies_of(commit, place, sealed)
+    if upto_seq is not None:
+        ends = accumulate(map(transition_count, bodies), initial=state.seq)
+        next(ends)
+        bodies = [body for body, end in zip(bodies, ends, strict=True) if end <= upto_seq]
+    for start in range(0, len(bodies), _RUN_MESSAGES):
+        state.apply_all(bodies[start : start + _RUN_MESSAGES], state.seq + 1)
 
 
 def bodies_of(commit: Commit, place: Path, sealed: SealedFiles | None) -> list[AnyBody]:

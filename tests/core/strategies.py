@@ -274,6 +274,16 @@ def messages() -> st.SearchStrategy[Message]:
     return single | st.lists(inside, min_size=1, max_size=4).map(door.transaction)
 
 
+def runs() -> st.SearchStrategy[list[Message]]:
+    """Some messages of one kind in a row, of those that are applied at once; or any other."""
+    vectors = st.builds(door.add_knowledge, keys(), artifacts(("float32", "float64")))
+    alike = [vectors, st.builds(door.add_task, tasks()), st.builds(door.add_score, floats())]
+    return st.one_of(
+        *(st.lists(each, min_size=1, max_size=5) for each in alike),
+        st.lists(messages(), min_size=1, max_size=1),
+    )
+
+
 # -- migrations --------------------------------------------------------------------------------
 
 

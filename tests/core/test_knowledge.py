@@ -68,25 +68,29 @@ class KnowledgeMachine(RuleBasedStateMachine):
         several=st.lists(keys, min_size=1, max_size=9),
         kind=kinds,
         metadata=st.booleans(),
-        in_file=st.booleans(),
+        way=st.sampled_from(["bulk", "file", "run"]),
     )
-    def extend(self, several, kind, metadata, in_file):
+    def extend(self, several, kind, metadata, way):
         """Some keys stand twice: then the last row counts, as with one after the other."""
         self.seq += 1
+        seqs = [self.seq] * len(several)
         rows = [made(self.seq * 10 + row, kind, metadata=metadata) for row in range(len(several))]
         data = b"".join(row.parts[1] for row in rows)
         objects = [row.parts[2] for row in rows] if metadata else None
-        if in_file:
+        if way == "file":
             before = b"\0" * self.seq  # rows begin anywhere in a file
             segment = SealedSegment(
                 (kind[0], len(data) // len(rows)), file_of(before + data), self.seq
             )
             self.base.extend_sealed(several, segment, objects, self.seq)
         else:
-            self.base.extend(several, kind[0], data, objects, self.seq)
-        for key, artifact in zip(several, rows, strict=True):
+            if way == "run":  # messages of one row each, applied at once
+                seqs = list(range(self.seq, self.seq + len(several)))
+                self.seq = seqs[-1]
+            self.base.extend(several, kind[0], data, objects, seqs)
+        for key, artifact, seq in zip(several, rows, seqs, strict=True):
             self.model.put(key, artifact)
-            self.seqs[key] = self.seq
+            self.seqs[key] = seq
 
     @rule(key=keys)
     def remove(self, key):

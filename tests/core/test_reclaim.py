@@ -22,7 +22,7 @@ class TestReclaiming:
     def test_a_segment_that_takes_further_rows_is_not_due_whatever_replaced_its_rows(self) -> None:
         base = filled(4)  # segments of 1, 1 and 2 rows; the next one has room for 4
         for seq in (5, 6, 7):
-            base.extend(["x"], "<f4", bytes(16), None, seq)
+            base.extend(["x"], "<f4", bytes(16), None, [seq])
         assert base.reclaim_plan() is None
         put(base, "z", made(7, ("<f4", 4), metadata=True), 8)
         assert list(base) == ["0", "1", "2", "3", "x", "z"]

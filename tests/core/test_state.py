@@ -33,7 +33,7 @@ def apply(state: State, *messages: Message) -> list[Ack]:
 def apply_raw(state: State, *messages: Message) -> list[Ack]:
     """Apply messages as recovery does, from their bytes in one commit."""
     raw = b"[" + b",".join(message.raw for message in messages) + b"]"
-    return [state.apply(body, state.seq + 1) for body in decode_messages(raw)]
+    return state.apply_all(decode_messages(raw), state.seq + 1)
 
 
 def contents(state: State) -> dict[str, Any]:
@@ -80,6 +80,19 @@ class TestReplay:
 
         assert apply_raw(together, *messages) == acks
         assert exactly_equal(contents(each), contents(together))
+
+    @given(st.lists(strategies.runs(), max_size=6), st.integers(1, 3))
+    def test_applied_at_once_neighbours_of_one_kind_are_what_they_are_one_by_one(
+        self, runs: list[list[Message]], maxlen: int
+    ) -> None:
+        each, together = State(maxlen), State(maxlen)
+        messages = [message for run in runs for message in run]
+
+        assert apply_raw(together, *messages) == apply(each, *messages)
+        assert exactly_equal(contents(each), contents(together))
+        live = State(maxlen)
+        live.apply_all([message.body for message in messages], 1)
+        assert snapshot(live) == snapshot(each)
 
     @given(st.lists(strategies.messages(), max_size=8), st.data())
     def test_a_snapshot_at_any_prefix_and_the_messages_after_it_give_the_same_state(
@@ -151,6 +164,8 @@ class TestOrder:
 
         with pytest.raises(AssertionError):
             state.apply(door.add_score(0.5).body, first_seq)
+        with pytest.raises(AssertionError):
+            state.apply_all([door.add_score(0.5).body], first_seq)
         assert state.seq == 0
         assert len(state.score_history) == 0
 

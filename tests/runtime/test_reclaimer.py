@@ -21,7 +21,7 @@ def filled() -> KnowledgeBase:
     knowledge_base = KnowledgeBase()
     for seq in (1, 2):  # the second time all of the first is dead, and what follows makes it due
         rows = np.full((len(KEYS), 8), seq, "<f4")
-        knowledge_base.extend(KEYS, "<f4", rows.tobytes(), None, seq)
+        knowledge_base.extend(KEYS, "<f4", rows.tobytes(), None, [seq] * len(KEYS))
     for key in KEYS[::2]:
         knowledge_base.put(key, "<f4", np.zeros(8, "<f4").tobytes(), b"{}", 3)
     for key in KEYS[1::4]:
