@@ -27,6 +27,7 @@ from penin.cli.restore import restore
 from penin.cli.run import run
 from penin.cli.send import send
 from penin.cli.status import status
+from penin.cli.tail import tail
 from penin.cli.terminal import print_out, reserve_standard_descriptors, say
 from penin.cli.verify import verify
 
@@ -45,6 +46,7 @@ app: Final = typer.Typer(
 app.command(help=help.RUN, context_settings=_HELP_OPTION)(run)
 app.command(help=help.SEND, context_settings=_HELP_OPTION)(send)
 app.command(help=help.STATUS, context_settings=_HELP_OPTION)(status)
+app.command(help=help.TAIL, context_settings=_HELP_OPTION)(tail)
 app.command(help=help.INSPECT, context_settings=_HELP_OPTION)(inspect)
 app.command(help=help.GET, context_settings=_HELP_OPTION)(get)
 app.command(help=help.DIFF, context_settings=_HELP_OPTION)(diff)
@@ -70,6 +72,7 @@ COMMANDS: Final = (
     "run",
     "send",
     "status",
+    "tail",
     "inspect",
     "get",
     "diff",

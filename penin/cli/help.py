@@ -79,6 +79,21 @@ another system than Linux, "held" is null.
   penin status --dir memory --json
 """
 
+TAIL: Final = """\
+Show the last transitions of a store, and with -f those that come.
+
+They are read from the journal, without a lock, also while a worker runs: across checkpoints and
+restarts of the worker. A line holds what "penin ledger show" does. It begins near the end, whatever
+the size of the journal; only where few of the last transitions fit, or an older file is compressed,
+more is read. With -f it looks for more five times a second, says which transitions a checkpoint
+took away before it came to them, and ends with Ctrl-C.
+
+\b
+  penin tail -f
+  penin tail -n 3 --type put_document --key offset --json
+  penin tail --since 2026-01-31T12:00:00Z -f --dir memory
+"""
+
 CHECKPOINTS: Final = f"""\
 List the kept checkpoints of a store, oldest first; also while a worker runs.
 
@@ -297,7 +312,7 @@ Show the transitions in the journal, one a line, as far back as it is kept.
 
 Shows seq, time of the commit, source, type and the rest of the transition; vectors by dtype and
 length. What is shown was asked for: whether a key was there, or an "if_seq" held, is in the log.
-Reading begins at the journal file that holds --from-seq.
+What lies before --from-seq is not read.
 
 \b
   penin ledger show --since 2026-01-31 --type put_document --key offset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,7 +13,7 @@ from penin.cli.ledger_head import head_text, parsed_head
 from penin.cli.ledger_options import with_selection
 from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
 from penin.cli.tables import print_json, print_rows
-from penin.cli.terminal import counted, is_terminal, print_out, printable, progress_bar, say
+from penin.cli.terminal import counted, print_out, progress_bar, say
 from penin.errors import UsageError
 from penin.runtime.ledger import Selection, read_entries, read_head, verify_chain
 from penin.runtime.progress import Progress
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from penin.storage.survey import Damage
 
 STDOUT: Final = "-"
-WIDTH: Final = 160
-"""Of a line of `penin ledger show`, where stdout is no terminal."""
 
 
 def verify(
@@ -42,7 +39,7 @@ def verify(
     kept = None if head is None else parsed_head(head)
     progress = Progress()
     with progress_bar("verifying", "bytes", progress.reading):
-        report = _found(lambda: verify_chain(directory, kept, progress), dir)
+        report = found(lambda: verify_chain(directory, kept, progress), dir)
     shown = {**_members(report), "is_whole": report.is_whole}
     if json:
         print_json(shown)
@@ -58,11 +55,11 @@ def head(
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(dir)
-    found = _found(lambda: read_head(directory), dir)
+    line = found(lambda: read_head(directory), dir)
     if json:
-        print_json(found)
+        print_json(line)
     else:
-        print_out(f"{head_text(found)}\n")
+        print_out(f"{head_text(line)}\n")
     return ExitCode.SUCCESS
 
 
@@ -74,14 +71,12 @@ def show(
     json: Annotated[bool, option("json", "A JSON object a line, as in an export.")] = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    entries = _entries(dir, wanted)
-    if json:
-        _print_lines(line.decode() for line in _json_lines(entries))
-    else:
-        from penin.cli.ledger_lines import line_of, terminal_width
+    from penin.cli.ledger_lines import EntryLines
 
-        width = terminal_width() if is_terminal(sys.stdout) else WIDTH
-        _print_lines(f"{printable(line_of(entry, width))}\n" for entry in entries)
+    lines = EntryLines(json=json)
+    for entry in _entries(dir, wanted):
+        if not lines.print(entry):
+            break
     return ExitCode.SUCCESS
 
 
@@ -98,7 +93,9 @@ def export(
 
     lines = _Counted(_json_lines(_entries(dir, wanted)))
     if file == STDOUT:
-        _print_lines(line.decode() for line in lines)
+        for line in lines:
+            if not print_out(line.decode()):
+                break
         return ExitCode.SUCCESS
     path = Path(file)
     if path.is_dir():
@@ -111,7 +108,8 @@ def export(
     return ExitCode.SUCCESS
 
 
-def _found(read: Any, dir: str) -> Any:  # the word of the option
+def found(read: Any, dir: str) -> Any:  # the word of the option
+    """What `read` returns; UsageError where there is no journal."""
     try:
         return read()
     except FileNotFoundError as error:
@@ -131,13 +129,6 @@ def _json_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
 
     encode = msgspec.json.Encoder().encode
     return (encode(entry) + b"\n" for entry in entries)
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    """Write lines as they come; ends early where the reader has gone (`| head`)."""
-    for line in lines:
-        if not print_out(line):
-            return
 
 
 class _Counted:

@@ -117,11 +117,13 @@ _decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def _journal(directory: Path) -> Path:
+def journal_of(directory: Path) -> Path:
+    """Where a store has its journal."""
     return directory / JOURNAL_DIRECTORY
 
 
-def _first_kept(reader: JournalReader, directory: Path) -> int:
+def first_kept(reader: JournalReader, directory: Path) -> int:
+    """The first seq that the journal is kept from; FileNotFoundError where there is none."""
     if reader.is_empty():
         raise FileNotFoundError(2, "no journal here", str(directory))
     return reader.files()[0].first
@@ -133,10 +135,10 @@ def read_head(directory: Path, fs: FileSystem | None = None) -> Head:
     Raises FileNotFoundError where there is no journal, CorruptionError, FormatError, or another
     StorageError.
     """
-    reader = JournalReader(OsFileSystem() if fs is None else fs, _journal(directory))
+    reader = JournalReader(OsFileSystem() if fs is None else fs, journal_of(directory))
 
     def once() -> Head:
-        _first_kept(reader, directory)
+        first_kept(reader, directory)
         reader.read_to_end(reader.files()[-1].first - 1)
         end = reader.end
         assert end is not None
@@ -160,12 +162,12 @@ def undisturbed(read: Callable[[], T]) -> T:
 def read_entries(
     directory: Path, wanted: Selection, fs: FileSystem | None = None
 ) -> Iterator[Entry]:
-    """The wanted transitions, in order. Reads from the file that holds `from_seq` on.
+    """The wanted transitions, in order. What is before `from_seq` is not read.
 
     Raises UsageError for a `from_seq` before what is kept, and otherwise as `read_head`, when it
     comes to the place; what was yielded before that is right.
     """
-    fitting = (entry for entry in _entries(directory, wanted, fs) if _fits(entry, wanted))
+    fitting = (entry for entry in _entries(directory, wanted, fs) if fits(entry, wanted))
     return islice(fitting, wanted.limit)
 
 
@@ -177,20 +179,20 @@ def _entries(directory: Path, wanted: Selection, fs: FileSystem | None) -> Itera
             continue
         if wanted.until is not None and commit.at >= wanted.until:
             continue
-        yield from _entries_of(commit, _journal(directory))
+        yield from entries_of(commit, journal_of(directory))
 
 
 def _commits(directory: Path, from_seq: int | None, fs: FileSystem | None) -> Iterator[Commit]:
     """The commits from a seq on, or from the first kept one; past files that are taken away."""
-    reader = JournalReader(OsFileSystem() if fs is None else fs, _journal(directory))
-    first = _first_kept(reader, directory)
+    reader = JournalReader(OsFileSystem() if fs is None else fs, journal_of(directory))
+    first = first_kept(reader, directory)
     if from_seq is not None and from_seq < first:
         raise UsageError(f"the journal is kept from seq {first} on, and not from {from_seq}")
     after_seq = (first if from_seq is None else from_seq) - 1
     tries = READ_TRIES_MAX
     while True:
         try:
-            for commit in reader.read(after_seq):
+            for commit in reader.read_from(after_seq + 1):
                 after_seq, tries = commit.seq, READ_TRIES_MAX
                 yield commit
         except JournalGapError:
@@ -201,7 +203,7 @@ def _commits(directory: Path, from_seq: int | None, fs: FileSystem | None) -> It
             return
 
 
-def _entries_of(commit: Commit, journal: Path) -> Iterator[Entry]:
+def entries_of(commit: Commit, journal: Path) -> Iterator[Entry]:
     """The transitions of one commit; CorruptionError where they do not fill its seqs."""
     seq = commit.first
     try:
@@ -238,7 +240,8 @@ def _bare(message: msgspec.Raw) -> msgspec.Raw:
     return msgspec.Raw(_encode(bare))
 
 
-def _fits(entry: Entry, wanted: Selection) -> bool:
+def fits(entry: Entry, wanted: Selection) -> bool:
+    """Whether an entry is of the wanted seqs, type, key and source; times are not looked at."""
     if wanted.from_seq is not None and entry.seq < wanted.from_seq:
         return False
     if wanted.to_seq is not None and entry.seq > wanted.to_seq:
@@ -269,8 +272,8 @@ def verify_chain(
     files = OsFileSystem() if fs is None else fs
 
     def once() -> ChainReport:
-        _first_kept(JournalReader(files, _journal(directory)), directory)
-        return _verify_once(Survey(files, _journal(directory)), kept_head, progress or Progress())
+        first_kept(JournalReader(files, journal_of(directory)), directory)
+        return _verify_once(Survey(files, journal_of(directory)), kept_head, progress or Progress())
 
     return undisturbed(once)
 

@@ -23,7 +23,8 @@ from penin.storage.commits import (
 from penin.storage.filesystem import FileSystem, storage_error
 from penin.storage.journal_names import JournalFile, journal_file
 from penin.storage.lines import journal_lines
-from penin.storage.reader import JournalReader, Scan
+from penin.storage.reader import JournalReader
+from penin.storage.scan import Scan
 from penin.storage.tail import Torn, is_bare
 
 

@@ -13,19 +13,21 @@ Rules:
    are those of its lines.
 5. Without the lock a writer may be at work. What changes between two looks is looked at again, and
    a file that a checkpoint took away is a `JournalGapError`.
+6. Reading may begin inside a file (`read_from`, `seq_since`): at a line that is valid by itself, of
+   which the place in the chain is taken as it is stated.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from penin.errors import CorruptionError, FormatError, JournalGapError
 from penin.storage.commits import (
-    FRAME_BYTES_MAX,
     HASH_TAIL_BYTES,
     HEADER_BYTES_MAX,
     ZERO_HASH,
@@ -34,14 +36,15 @@ from penin.storage.commits import (
     InvalidLineError,
     Position,
     UnknownVersionError,
-    is_anchor,
     parse_line,
     stated_hash,
 )
-from penin.storage.filesystem import FileSystem, read_all, storage_error
+from penin.storage.filesystem import FileSystem, storage_error
 from penin.storage.journal_names import JournalFile, journal_file
 from penin.storage.lines import journal_lines
-from penin.storage.tail import Corrupt, Torn, classify, is_bare
+from penin.storage.places import IsBefore, line_before
+from penin.storage.scan import Scan, no_continuation
+from penin.storage.tail import Torn, is_bare
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -157,6 +160,50 @@ class JournalReader:
         snapshot or a file vanishes, `FormatError` for a later version, and `StorageError` where a
         file cannot be read. What was yielded before is then not all.
         """
+        return self._lines(after_seq, anchor_hash, None)
+
+    def read_from(self, seq: int) -> Iterator[Commit]:
+        """Yield, in order, every commit that holds transitions from `seq` on.
+
+        As `read`, but what lies before in the same file is not read either, unless that file is
+        compressed: it begins in a time that does not grow with the journal. Exhausted, it has set
+        `end`, of which `durable` is at or before the one that a whole reading finds.
+        """
+        for line in self._lines(seq - 1, None, lambda before: before.seq < seq):
+            if isinstance(line, Commit) and seq <= line.seq >= line.first:
+                yield line
+
+    def seq_since(self, at: str) -> int:
+        """Return the first seq of the first commit of the time `at` or later.
+
+        It is the next one to come where there is none. The place is bisected, so where a clock was
+        set back it may be another one of that time. Raises as `read`.
+        """
+        files = self.files()
+        later = bisect_left(files, at, key=self._first_at)
+        after_seq = files[max(0, later - 1)].first - 1 if files else 0
+        with closing(self._lines(after_seq, None, lambda before: before.at < at)) as lines:
+            for line in lines:
+                if isinstance(line, Commit) and line.at >= at and line.seq >= line.first:
+                    return line.first
+        assert self.end is not None  # that was all
+        return self.end.position.seq + 1
+
+    def _first_at(self, file: JournalFile) -> str:
+        """The time of the first commit in a file; of a file without one, after all others."""
+        with self.opened(file) as fd:
+            lines = journal_lines(self._fs, fd, file.path)
+            next(lines, b"")
+            try:
+                commit = parse_line(next(lines, b""))
+            except InvalidLineError:
+                return "~"
+        return commit.at if isinstance(commit, Commit) else "~"
+
+    def _lines(
+        self, after_seq: int, anchor_hash: str | None, is_before: IsBefore | None
+    ) -> Generator[Header | Commit, None, None]:
+        """As `lines`; where `is_before` is given, from a line before that place on."""
         self.end, self._scan = None, None
         files = self.files()
         doubted = self._doubted(files) if files else None
@@ -171,14 +218,26 @@ class JournalReader:
         self._scan = scan = Scan(self._fs, after_seq, anchor_hash)
         for file in files[start:]:
             with self.opened(file) as fd:
-                yield from scan.follow(fd, file, newest=file is files[-1])
+                offset = self._place(fd, file, is_before) if file is files[start] else 0
+                yield from scan.follow(fd, file, newest=file is files[-1], offset=offset)
         if not scan.anchored:
-            raise _no_continuation(files[start].path, after_seq)
+            raise no_continuation(files[start].path, after_seq)
         if files[-1].is_compressed and doubted is None:
             assert scan.position is not None
             reason = "it is compressed, so there was a file after it, which is missing"
             raise CorruptionError(files[-1].path, scan.position.offset, reason)
         self.end = _end(files, scan, doubted)
+
+    def _place(self, fd: int, file: JournalFile, is_before: IsBefore | None) -> int:
+        """The offset to begin at: of a line that is valid by itself, or 0."""
+        if is_before is None or file.is_compressed:
+            return 0
+        offset = line_before(self._fs, fd, is_before)
+        try:
+            parse_line(next(journal_lines(self._fs, fd, file.path, offset), b""))
+        except InvalidLineError:
+            return 0  # where all of what is before it tells what it is: torn, or damaged
+        return offset
 
     def read_to_end(self, after_seq: int, anchor_hash: str | None = None) -> None:
         """Read for the sake of `end` alone."""
@@ -216,7 +275,7 @@ class JournalReader:
     ) -> JournalEnd:
         """Judge a journal whose only file has a broken header."""
         if doubted.file.first != after_seq + 1:
-            raise _no_continuation(doubted.file.path, after_seq)
+            raise no_continuation(doubted.file.path, after_seq)
         position = Position(after_seq, 0, anchor_hash or ZERO_HASH, 0)
         tail = Torn(0, doubted.size) if doubted.size else None
         return JournalEnd(
@@ -236,100 +295,6 @@ class JournalReader:
             raise JournalGapError(file.path, 0, "it vanished while it was read") from error
         except OSError as error:
             raise storage_error(file.path, error) from error
-
-
-class Scan:
-    """The state of one pass along the chain."""
-
-    def __init__(self, fs: FileSystem, after_seq: int, anchor_hash: str | None) -> None:
-        self._fs = fs
-        self._after_seq = after_seq
-        self._anchor_hash = anchor_hash
-        self._unsynced: deque[Position] = deque()
-        self.anchored = anchor_hash is None
-        self.header: Header | None = None
-        self.position: Position | None = None
-        self.durable: Position | None = None
-        self.tail: Torn | None = None
-
-    def follow(self, fd: int, file: JournalFile, *, newest: bool) -> Iterator[Header | Commit]:
-        """Yield the lines of the next file of the chain."""
-        offset = 0
-        while True:
-            line, reason = b"", "it is empty"
-            for line in journal_lines(self._fs, fd, file.path, offset):
-                try:
-                    parsed = self._accept(line, file, offset)
-                except UnknownVersionError as error:
-                    raise FormatError(file.path, error.reason) from error
-                except InvalidLineError as error:
-                    reason = error.reason
-                    break
-                offset += len(line)
-                yield parsed
-            else:
-                if offset > 0:
-                    return
-            if file.is_compressed:
-                raise CorruptionError(file.path, offset, reason)
-            region = read_all(self._fs, fd, offset)
-            first_line = region[: region.find(b"\n") + 1] or region
-            if first_line[: FRAME_BYTES_MAX + 1] == line:
-                break
-            # A writer at work has changed it in between: look again.
-        self._judge(region, file, offset, reason, newest=newest)
-
-    def _accept(self, line: bytes, file: JournalFile, offset: int) -> Header | Commit:
-        """Take the next line."""
-        parsed = parse_line(line)
-        if self.position is None:
-            before = Position(file.first - 1, 0, parsed.prev, 0)
-        elif offset == 0:
-            before = msgspec.structs.replace(self.position, offset=0)
-        else:
-            before = self.position
-        position = before.after(line, parsed)
-        if isinstance(parsed, Header):
-            self._check_header(parsed, file)
-            self.header = parsed
-            self.durable = before
-            self._unsynced.clear()
-        else:
-            while self._unsynced and self._unsynced[0].seq <= parsed.synced:
-                self.durable = self._unsynced.popleft()
-        self._unsynced.append(position)
-        self.position = position
-        self._check_anchor(parsed, file)
-        return parsed
-
-    def _check_header(self, header: Header, file: JournalFile) -> None:
-        if header.first != file.first:
-            raise InvalidLineError(f"its first seq is {header.first}, its name says {file.first}")
-        if self.header is not None and header.store != self.header.store:
-            raise InvalidLineError("it belongs to another store")
-        if self._anchor_hash is None and header.first == 1:
-            fork = header.forked_from
-            if header.prev != (ZERO_HASH if fork is None else fork.hash):
-                raise InvalidLineError("it is the first of all, and its prev is not that of one")
-
-    def _check_anchor(self, parsed: Header | Commit, file: JournalFile) -> None:
-        """Look for the anchor; JournalGapError where a transition comes before it."""
-        if not self.anchored:
-            if is_anchor(parsed, self._after_seq, self._anchor_hash or ""):
-                self.anchored = True
-            elif isinstance(parsed, Commit) and parsed.seq > self._after_seq:
-                raise _no_continuation(file.path, self._after_seq)
-
-    def _judge(
-        self, region: bytes, file: JournalFile, offset: int, reason: str, *, newest: bool
-    ) -> None:
-        """Take the damaged region as a torn tail, or raise CorruptionError."""
-        if not newest or offset == 0 or self.position is None:
-            raise CorruptionError(file.path, offset, reason)
-        verdict = classify(region, offset, self.position)
-        if isinstance(verdict, Corrupt):
-            raise CorruptionError(file.path, verdict.position, f"{verdict.reason} ({reason})")
-        self.tail = verdict
 
 
 def _end(files: list[JournalFile], scan: Scan, doubted: _Doubted | None) -> JournalEnd:
@@ -369,7 +334,3 @@ def _end(files: list[JournalFile], scan: Scan, doubted: _Doubted | None) -> Jour
                 header_broken=True,
             )
     return msgspec.structs.replace(end, leftover=doubted.file)
-
-
-def _no_continuation(path: Path, after_seq: int) -> JournalGapError:
-    return JournalGapError(path, 0, f"no journal file continues the snapshot at seq {after_seq}")

@@ -42,8 +42,8 @@ def test_the_options_of_a_command_are_those_of_its_help(command, capfd):
     main([*command.split(), "--help"])
     shown = capfd.readouterr().out
     listed = shown.partition("\nOptions:\n")[2]
-    flags = re.findall(r"^  (?:-h, )?(--[\w-]+)(?: / (--[\w-]+))?", listed, re.MULTILINE)
-    assert {flag for pair in flags for flag in pair if flag} - {"--help"} == options
+    flags = re.findall(r"^  (?:(-\w), )?(--[\w-]+)(?: / (--[\w-]+))?", listed, re.MULTILINE)
+    assert {flag for found in flags for flag in found if flag} - {"-h", "--help"} == options
     assert set(re.findall(r"PENIN_\w+", "".join(listed.split()))) >= variables
     assert len(re.findall(r"\[env\s+var:", listed)) == len(variables)
 

@@ -1,0 +1,120 @@
+"""`penin tail`: the last transitions of a store, and those that come."""
+
+from __future__ import annotations
+
+import select
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from penin.cli.exits import ExitCode
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    environment_name,
+    option,
+    store_directory,
+)
+from penin.cli.terminal import say
+from penin.errors import RefusedError, UsageError
+from penin.runtime.clock import time_of
+from penin.runtime.ledger import Selection
+from penin.runtime.tail import Missed, Tail
+
+if TYPE_CHECKING:
+    from penin.cli.ledger_lines import EntryLines
+    from penin.runtime.ledger import Entry
+
+LAST_DEFAULT: Final = 10
+POLL_MS: Final = 200
+"""How often `--follow` looks at the names and the size of the newest journal file."""
+
+
+def tail(
+    *,
+    last: Annotated[
+        int | None,
+        typer.Option(
+            "--last",
+            "-n",
+            envvar=environment_name("last"),
+            help="So many of the last ones that fit; 10 without it, with --since all.",
+        ),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            "-f",
+            envvar=environment_name("follow"),
+            help="Then go on, with those that come, until Ctrl-C.",
+        ),
+    ] = False,
+    since: Annotated[
+        str | None,
+        option("since", "From this seq or time on: 1200, 2026-01-31, 2026-01-31T12:00:00Z (UTC)."),
+    ] = None,
+    type: Annotated[  # the word of the option
+        str | None, option("type", "Only transitions of this type, such as add_score.")
+    ] = None,
+    key: Annotated[str | None, option("key", "Only those about this key or name.")] = None,
+    dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    json: Annotated[bool, option("json", "A JSON object a line, as in a ledger export.")] = False,
+) -> int:
+    """The command; `penin.cli.help` tells what it promises."""
+    from penin.cli.ledger_lines import EntryLines
+
+    directory = store_directory(dir)
+    if last is not None and last < 0:
+        raise UsageError(f"--last {last}: it is negative")
+    place = None if since is None else _place(since)
+    lines = EntryLines(json=json)
+    try:
+        found = Tail(directory, Selection(type=type, key=key))
+        if place is not None:
+            found.begin_at(place)
+        if last is not None or place is None:
+            entries = found.newest(LAST_DEFAULT if last is None else last)
+            if not all(map(lines.print, entries)):
+                return ExitCode.SUCCESS
+        elif not _print_now(found, lines):
+            return ExitCode.SUCCESS
+        while follow:
+            if found.has_changed() and not _print_now(found, lines):
+                break
+            if not _wait_for_reader():
+                break
+    except FileNotFoundError as error:
+        raise UsageError(f"--dir {dir}: {error.strerror}") from error
+    return ExitCode.SUCCESS
+
+
+def _place(since: str) -> int | str:
+    """A seq, or a time in the form of commits."""
+    if since.isascii() and since.isdecimal() and not since.startswith("0"):
+        return int(since)
+    try:
+        return time_of(since, "--since")
+    except RefusedError as error:
+        raise UsageError(str(error)) from error
+
+
+def _print_now(found: Tail, lines: EntryLines) -> bool:
+    """Write what there is now; False where the reader has gone."""
+    return all(_print(item, lines) for item in found.read())
+
+
+def _print(item: Entry | Missed, lines: EntryLines) -> bool:
+    if isinstance(item, Missed):
+        say(f"missed seq {item.first_seq} to {item.last_seq}: they are not kept any more")
+        return True
+    return lines.print(item)
+
+
+def _wait_for_reader() -> bool:
+    """Wait until the next look is due; False where the reader has gone meanwhile."""
+    # Without an event asked for, only the end of the other side is told.
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return not poll.poll(POLL_MS)
