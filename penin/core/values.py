@@ -56,13 +56,17 @@ KEPT_DEPTH_MAX: Final = 256
 VALUE_BYTES_MAX: Final = 2**20
 """How long one task, document, history item or metadata object may be as JSON. It is what bounds
 how long one call holds the event loop: at this size about 10 ms for plain values, about 100 ms for
-several 100,000 empty lists, and up to 700 ms for what needs the slow way of `take_value` (anything
-to convert, tagged values, integers of 1,200 digits and strings that look like one, a value that is
-refused)."""
+several 100,000 empty lists, about twice as long where some parts need the slow way of `take_value`
+(anything to convert, tagged values, integers of 1,200 digits and strings that look like one, what
+is refused), and up to 600 ms for several 100,000 parts of which each needs it."""
 INTEGER_BITS_MAX: Final = 4096
 SHOWN_MAX: Final = 100
 """How much of a refused name or value a message shows."""
 _UNDERSCORE: Final = ord("_")
+_LOOK_DEPTH_MAX: Final = 2
+"""So far down a list or dictionary is looked at whole, whether it needs any conversion: to look at
+every level of a deep one would take time that grows with its depth."""
+_LOOK_ITEMS_MIN: Final = 16
 _SURELY_SHALLOW: Final = 2 * DEPTH_MAX  # as many bytes have no room for more brackets
 _INTEGER_DIGITS: Final = 1200  # a little fewer than that many bits may have
 
@@ -81,6 +85,18 @@ _AS_TEXT: Final = (
     uuid.UUID,
     decimal.Decimal,
 )
+
+
+def _is_64_bits(value: int) -> bool:
+    return _INT64_MIN <= value <= _UINT64_MAX
+
+
+# Of the types that most values are of: when one is plain JSON as it is.
+_SIMPLE: Final[dict[type, Callable[[Any], bool]]] = {
+    str: str.isascii,
+    float: math.isfinite,
+    int: _is_64_bits,
+}
 
 type_marks: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {}
 """Mark -> function that makes the value from the (already revived) tagged dictionary."""
@@ -181,40 +197,69 @@ def to_wire(value: object, field: str, *, escape: bool = False, depth: int = 0) 
     At the door (`escape` False) the limits hold and a dictionary with the reserved key `__type__`
     is refused. What a state holds already (True) may come from an original file: only the depth
     is limited, to KEPT_DEPTH_MAX, and such a dictionary is kept, escaped where its mark is ours.
+    What is returned may share lists and dictionaries with `value`.
     """
+    try:
+        return _wire(value, escape, depth)
+    except RefusedError as error:
+        raise _inside(error, field) from error.__cause__
+
+
+def _inside(error: RefusedError, place: str) -> RefusedError:
+    """The same refusal of something that is at `place`.
+
+    Places are put together on the way out: to have them ready for each item of a value that is
+    not refused would take most of the time.
+    """
+    return type(error)(place + error.field, error.reason)
+
+
+def _wire(value: object, escape: bool, depth: int) -> Any:  # noqa: FBT001  # a call for each item
     kind = type(value)
     if value is None or kind is bool:
         return value
     if kind is str:
-        return _text(value, field)  # type: ignore[arg-type]
+        return _text(value)  # type: ignore[arg-type]
     if kind is float:
         return _float(value)  # type: ignore[arg-type]
     if kind is int:
-        return _integer(value, field, escape=escape)  # type: ignore[arg-type]
+        return _integer(value, escape=escape)  # type: ignore[arg-type]
     depth_max = KEPT_DEPTH_MAX if escape else DEPTH_MAX
     if depth >= depth_max:
-        raise RefusedValueError(field, f"nested deeper than {depth_max} levels")
+        raise RefusedValueError("", f"nested deeper than {depth_max} levels")
+    is_looked_at = 0 < depth <= _LOOK_DEPTH_MAX and not escape
+    if is_looked_at and _is_exact(value, DEPTH_MAX - depth):
+        return value
     if isinstance(value, Mapping):
-        return _object(value, field, escape=escape, depth=depth)
+        return _object(value, escape, depth)
     if isinstance(value, (list, tuple)):
-        return _array(value, field, escape=escape, depth=depth)
+        return _array(value, escape, depth)
     if kind in tagged_types:
-        tagged = tagged_types[kind](value)
-        return {
-            name: item
-            if name == MARK
-            else to_wire(item, f"{field}.{name}", escape=escape, depth=depth + 1)
-            for name, item in tagged.items()
-        }
-    return to_wire(_converted(value, field), field, escape=escape, depth=depth)
+        return _members(tagged_types[kind](value), escape, depth, keep=MARK)
+    return _wire(_converted(value), escape, depth)
 
 
-def _text(value: str, field: str) -> str:
+def _is_exact(value: object, levels: int) -> bool:
+    """Whether a long list or dictionary, nested so deep at most, needs no conversion.
+
+    It is found out at the speed of the encoder; the items of a short one are as fast one by one.
+    """
+    if (type(value) is not dict and type(value) is not list) or len(value) < _LOOK_ITEMS_MIN:
+        return False
+    try:
+        raw = _ENCODE(value)
+        is_shallow = raw.count(b"{") + raw.count(b"[") <= levels or nesting(raw) <= levels
+        return is_shallow and is_plain(raw) and bool(_DECODE(raw) == value)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        return False
+
+
+def _text(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise RefusedValueError(
-            field, "a lone surrogate is not a character; JSON cannot hold it"
+            "", "a lone surrogate is not a character; JSON cannot hold it"
         ) from error
     return value if type(value) is str else str.__str__(value)
 
@@ -223,50 +268,75 @@ def _float(value: float) -> float | dict[str, str]:
     return value if math.isfinite(value) else {MARK: "float", "value": repr(value)}
 
 
-def _integer(value: int, field: str, *, escape: bool) -> int | dict[str, str]:
+def _integer(value: int, *, escape: bool) -> int | dict[str, str]:
     if _INT64_MIN <= value <= _UINT64_MAX:
         return value
     if escape:
         return {MARK: "int", "value": str(value)}
     if value.bit_length() > INTEGER_BITS_MAX:
         raise RefusedValueError(
-            field, f"an integer of {value.bit_length()} bits is over {INTEGER_BITS_MAX}"
+            "", f"an integer of {value.bit_length()} bits is over {INTEGER_BITS_MAX}"
         )
     return value
 
 
-def _object(value: Mapping[Any, object], field: str, *, escape: bool, depth: int) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise RefusedTypeError(field, f"the key {shown(key)} is not a string")
-        name = _text(key, field)
-        plain[name] = to_wire(item, f"{field}.{name}", escape=escape, depth=depth + 1)
+def _object(value: Mapping[Any, object], escape: bool, depth: int) -> dict[str, Any]:  # noqa: FBT001
+    plain = _members(value, escape, depth)
     if MARK not in plain:
         return plain
     if not escape:
-        raise RefusedValueError(f"{field}.{MARK}", "this key is reserved")
+        raise RefusedValueError(f".{MARK}", "this key is reserved")
     mark = plain[MARK]
     if isinstance(mark, str) and mark in type_marks:
         return {MARK: "dict", "items": [[name, item] for name, item in plain.items()]}
     return plain
 
 
-def _array(value: list[Any] | tuple[Any, ...], field: str, *, escape: bool, depth: int) -> Any:
-    return [
-        to_wire(item, f"{field}[{index}]", escape=escape, depth=depth + 1)
-        for index, item in enumerate(value)
-    ]
+def _members(
+    value: Mapping[Any, object],
+    escape: bool,  # noqa: FBT001
+    depth: int,
+    keep: str | None = None,
+) -> dict[str, Any]:
+    """The members of an object, but that of the name `keep`, which stays as it is."""
+    plain: dict[str, Any] = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise RefusedTypeError("", f"the key {shown(key)} is not a string")
+        name = key if type(key) is str and key.isascii() else _text(key)
+        is_simple = _SIMPLE.get(type(item))
+        if (is_simple is not None and is_simple(item)) or name == keep:
+            plain[name] = item
+            continue
+        try:
+            plain[name] = _wire(item, escape, depth + 1)
+        except RefusedError as error:
+            raise _inside(error, f".{name}") from error.__cause__
+    return plain
 
 
-def _converted(value: object, field: str) -> object:
+def _array(value: list[Any] | tuple[Any, ...], escape: bool, depth: int) -> list[Any]:  # noqa: FBT001
+    plain: list[Any] = []
+    for index, item in enumerate(value):
+        is_simple = _SIMPLE.get(type(item))
+        if is_simple is not None and is_simple(item):
+            plain.append(item)
+            continue
+        try:
+            plain.append(_wire(item, escape, depth + 1))
+        except RefusedError as error:
+            raise _inside(error, f"[{index}]") from error.__cause__
+    return plain
+
+
+def _converted(value: object) -> object:
     """One step of the table for what is not a plain value yet."""
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, np.ndarray):
-        return _from_array(value, field)
+        return _from_array(value)
     if isinstance(value, np.generic):
-        return _from_scalar(value, field)
+        return _from_scalar(value)
     if isinstance(value, _AS_TEXT):
         return msgspec.to_builtins(value)
     if isinstance(value, msgspec.Struct):
@@ -278,7 +348,7 @@ def _converted(value: object, field: str) -> object:
     for plain in (str, int, float, deque):
         if isinstance(value, plain):
             return _as_base(value, plain)
-    raise RefusedTypeError(field, f"{type(value).__name__} has no place in JSON")
+    raise RefusedTypeError("", f"{type(value).__name__} has no place in JSON")
 
 
 def _as_base(value: Any, plain: type) -> object:
@@ -302,18 +372,18 @@ def _from_struct(value: msgspec.Struct) -> object:
     return {name: item for name, item in plain.items() if item is not msgspec.UNSET}
 
 
-def _from_array(value: np.ndarray[Any, Any], field: str) -> object:
+def _from_array(value: np.ndarray[Any, Any]) -> object:
     if value.dtype.kind not in "biufOU":
-        raise RefusedTypeError(field, f"an array of dtype {value.dtype} has no place in JSON")
+        raise RefusedTypeError("", f"an array of dtype {value.dtype} has no place in JSON")
     if value.dtype == np.longdouble and np.longdouble != np.float64:
-        raise RefusedTypeError(field, "a longdouble does not fit a float exactly")
+        raise RefusedTypeError("", "a longdouble does not fit a float exactly")
     return value.tolist()
 
 
-def _from_scalar(value: np.generic, field: str) -> object:
+def _from_scalar(value: np.generic) -> object:
     plain = value.item()
     if isinstance(plain, np.generic) or not isinstance(plain, (bool, int, float, str)):
-        raise RefusedTypeError(field, f"{type(value).__name__} has no place in JSON")
+        raise RefusedTypeError("", f"{type(value).__name__} has no place in JSON")
     return plain
 
 

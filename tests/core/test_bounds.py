@@ -305,6 +305,55 @@ def test_what_is_large_and_plain_is_taken_without_a_step_in_python_for_each_part
     assert len(door.extend_scores(scores).raw) > 2**20
 
 
+@pytest.mark.parametrize("wrap", [lambda rows: rows, lambda rows: {"inner": rows}])
+def test_beside_what_is_converted_a_long_plain_part_is_still_taken_whole(
+    wrap: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"id": number, "tags": ["a"]} for number in range(1000)]
+    slowly = []
+    members = values._members
+    monkeypatch.setattr(
+        values, "_members", lambda value, *rest: slowly.append(value) or members(value, *rest)
+    )
+
+    raw = take_value({"rows": wrap(rows), "at": np.int64(3)}, "value")
+
+    assert json.loads(raw) == {"rows": wrap(rows), "at": 3}
+    assert not any("id" in value for value in slowly)
+
+
+@pytest.mark.parametrize(
+    ("inside", "place"),
+    [
+        (float("-inf"), None),
+        ((1, 2), None),
+        ({"__type__": "deque"}, "rows[7].x.__type__"),
+        ({1: 2}, "rows[7].x"),
+        (b"bytes", "rows[7].x"),
+        ("\ud800", "rows[7].x"),
+        (2**5000, "rows[7].x"),
+        (nested(DEPTH_MAX - 4, []), None),
+        (nested(DEPTH_MAX - 3, []), "rows[7].x" + "[0]" * (DEPTH_MAX - 3)),
+    ],
+    ids=["infinity", "tuple", "mark", "key", "bytes", "surrogate", "integer", "deep", "too deep"],
+)
+@pytest.mark.parametrize("length", [10, 1000])
+def test_what_is_in_a_long_part_is_found_as_in_a_short_one(
+    inside: Any, place: str | None, length: int
+) -> None:
+    rows: list[dict[str, Any]] = [{"id": number} for number in range(length)]
+    rows[7]["x"] = inside
+    value = {"rows": rows, "at": np.int64(3)}
+
+    if place is not None:
+        with pytest.raises(RefusedError) as refusal:
+            take_value(value, "value")
+        assert refusal.value.field == f"value.{place}"
+        return
+    kept = decode_value(take_value(value, "value"))["rows"][7]["x"]
+    assert exactly_equal(kept, list(inside) if isinstance(inside, tuple) else inside)
+
+
 # -- scores ------------------------------------------------------------------------------------
 
 
