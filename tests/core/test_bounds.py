@@ -310,11 +310,14 @@ def test_beside_what_is_converted_a_long_plain_part_is_still_taken_whole(
     wrap: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"id": number, "tags": ["a"]} for number in range(1000)]
-    slowly = []
+    slowly: list[Any] = []
     members = values._members
-    monkeypatch.setattr(
-        values, "_members", lambda value, *rest: slowly.append(value) or members(value, *rest)
-    )
+
+    def watched(value: Any, *rest: Any) -> dict[str, Any]:
+        slowly.append(value)
+        return members(value, *rest)
+
+    monkeypatch.setattr(values, "_members", watched)
 
     raw = take_value({"rows": wrap(rows), "at": np.int64(3)}, "value")
 
