@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import Literal
 
 
 class PeninError(Exception):
@@ -189,6 +190,10 @@ class ExpansionError(FormatError):
         self.limit_bytes = limit_bytes
 
 
+LockHolderPlace = Literal["here", "this host", "another host", "a child", "unknown"]
+"""Where the process is that took the lock of a store, seen from one that was refused."""
+
+
 class LockedError(StorageError):
     """Another process (or this one) has the store open for writing.
 
@@ -196,16 +201,28 @@ class LockedError(StorageError):
     the lock of a parent that is dead, and then the pid names the parent.
     """
 
-    def __init__(self, path: Path | str, pid: int | None, host: str | None, *, here: bool) -> None:
-        if here:
-            holder = "this process has it open already"
-        elif pid is None:
-            holder = "another process has it open"
-        else:
-            holder = f"process {pid} on {host} has it open (or a child that it left behind)"
-        super().__init__(
-            path, f"locked: {holder}; stop it first, or wait for it with a longer lock_wait_s"
-        )
+    def __init__(
+        self,
+        path: Path | str,
+        pid: int | None,
+        host: str | None,
+        *,
+        where: LockHolderPlace,
+        waited_s: float,
+    ) -> None:
+        who = f"process {pid} on {host}"
+        advice = {
+            "here": "this process has it open already; close it first",
+            "this host": f"{who} (this host) has it open; stop it (kill {pid})",
+            "another host": f"{who} (another host or container) has it open; stop it there",
+            "a child": f"{who} (this host) had it open and is not there any more, and a child that "
+            f"it left behind, or another container, keeps it open; stop that (fuser {path} shows "
+            "it)",
+            "unknown": f"another process has it open; stop it (fuser {path} shows it)",
+        }[where]
+        if where != "here":
+            advice += f", or wait longer: lock_wait_s (--lock-wait-s) was {waited_s:g} s"
+        super().__init__(path, f"locked: {advice}")
         self.pid = pid
         self.host = host
 

@@ -11,12 +11,15 @@ import traceback
 from typing import NoReturn
 
 from penin.cli.exits import SIGNAL_BASE, ExitCode, exit_code_of
+from penin.cli.interrupts import EndedBySignal
 from penin.cli.terminal import PATIENCE_S, say
 from penin.errors import PeninError
 
 
 def told(error: BaseException) -> int:
     """Say what went wrong, and give the exit code of it. Only a bug has a traceback."""
+    if isinstance(error, EndedBySignal):
+        return SIGNAL_BASE + error.number
     if isinstance(error, KeyboardInterrupt):
         return SIGNAL_BASE + signal.SIGINT
     if isinstance(error, PeninError | OSError):

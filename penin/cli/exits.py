@@ -66,7 +66,7 @@ among them, because the other process may be about to end (a hand-over)."""
 
 SIGNALS_MEANING: Final = (
     "ended by signal n: send and import by its first, with what was acknowledged stored; "
-    "run by a second one, without a last checkpoint"
+    "run by a second one, without a last checkpoint, or by one before the store is opened"
 )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from penin.cli.ending import leave, told
 from penin.cli.exits import ExitCode
+from penin.cli.interrupts import receive_early_signals
 from penin.cli.options import (
     DIR_DEFAULT,
     Directory,
@@ -19,6 +20,7 @@ from penin.cli.options import (
     store_directory,
     with_settings,
 )
+from penin.cli.service import service_manager
 from penin.cli.terminal import PATIENCE_S, counted, say
 from penin.cli.workers import load_worker, put_working_directory_on_path, split_arguments
 from penin.errors import UsageError
@@ -58,10 +60,12 @@ def run(
     log_transitions: LogTransitionsOption = True,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
+    receive_early_signals()
     directory = store_directory(dir)
     names, arguments = split_arguments(workers or [])
     if arguments and not names:
         raise UsageError(f"{', '.join(arguments)}: there is no worker to give an argument to")
+    manager = service_manager()
     put_working_directory_on_path()
     functions = [load_worker(name) for name in names]
     logs = configure(format=log_format, level=log_level, transitions=log_transitions)
@@ -69,7 +73,9 @@ def run(
     try:
         made = make_workers(functions, arguments)
         source = LineSource([Input()], RejectedLines(directory), logs, waits_for_room=True)
-        service = Service(made, directory, settings, [source] if stdin else [], logs)
+        sources = [source] if stdin else []
+        companions = [] if manager is None else [manager.run]
+        service = Service(made, directory, settings, sources, logs, companions=companions)
         try:
             service.run()
         except BaseException as error:

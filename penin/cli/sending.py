@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from penin.logs import Logs
 from penin.runtime.open import check_platform
+from penin.runtime.signals import watch_signals
 from penin.runtime.store import store_at
 from penin.runtime.supervisor import Source, Supervisor
 from penin.settings import Settings
@@ -24,6 +25,6 @@ async def send_all(source: Source, directory: Path, settings: Settings, logs: Lo
     """Open the store, send everything, and close it; what failed is returned, not raised."""
     check_platform(directory)
     store = store_at(directory, settings)
-    supervisor = Supervisor(store, settings, logs, sources=[source], with_signals=True)
+    supervisor = Supervisor(store, settings, logs, sources=[source], companions=[watch_signals])
     await supervisor.run()
     return Ended(supervisor.failure, signal.Signals.__members__.get(supervisor.stop_reason))

@@ -253,6 +253,17 @@ EVENTS: Final[dict[str, Event]] = {
         "Everything is saved, and something of a worker has not ended; it is left behind.",
         ("worker", "cause"),
     ),
+    "watchdog.withheld": Event(
+        "error",
+        "The service manager gets no sign of life while this lasts; in the end it kills the "
+        "process.",
+        ("cause",),
+    ),
+    "service_manager.unheard": Event(
+        "warning",
+        "The service manager cannot be told how it is; it is tried again, and this is said once.",
+        ("path", "cause"),
+    ),
     "ingress.opened": Event("info", "A way in is open.", ("source",), ("name",)),
     "ingress.ended": Event(
         "info", "A way in has ended.", ("source",), ("name", "taken", "refused", "seconds")

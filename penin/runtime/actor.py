@@ -143,6 +143,11 @@ class Actor:
             raise failure from error
 
     @property
+    def is_full(self) -> bool:
+        """Whether messages are refused because there is no room on the disk."""
+        return self._is_full
+
+    @property
     def _place(self) -> str:
         return f"store {self._journal.store}"
 

@@ -63,6 +63,7 @@ class Checkpointer:
         snapshot_bytes: int,
     ) -> None:
         self.snapshot_seq = snapshot_seq
+        self.blocks_written = 0  # of all snapshots; read to see whether one gets on
         self._snapshot_bytes = snapshot_bytes
         self._store = store
         self._actor = actor
@@ -261,6 +262,7 @@ class Checkpointer:
     def _until_aborted(self, chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         for chunk in chunks:
             self._check_aborted()
+            self.blocks_written += 1
             yield chunk
         self._check_aborted()
 

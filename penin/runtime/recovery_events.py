@@ -68,6 +68,11 @@ def log_recovered(
     )
 
 
+def log_closed(log: EventLog, store: Store, seq: int) -> None:
+    """The lock is given up."""
+    log.info("store.closed", dir=store.name, seq=seq, durable_seq=store.journal.durable_seq)
+
+
 def _log_migrated(log: EventLog, recovered: Recovered) -> None:
     """The state is of another schema version now, unless there was nothing in it."""
     migrated = recovered.migrated

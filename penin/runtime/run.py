@@ -14,8 +14,9 @@ from penin.logs import EventLog, embedded_logger
 from penin.runtime.interpreter import interpreter_of_a_service
 from penin.runtime.leftovers import Leftover, Threads, end_tasks
 from penin.runtime.open import check_platform
+from penin.runtime.signals import watch_signals
 from penin.runtime.store import resolved, store_at
-from penin.runtime.supervisor import Source, Supervisor
+from penin.runtime.supervisor import Companion, Source, Supervisor
 from penin.runtime.workers import Worker, WorkerFunction, make_workers
 from penin.settings import Settings
 
@@ -75,6 +76,7 @@ class Service:
         sources: Sequence[Source],
         log: EventLog,
         *,
+        companions: Sequence[Companion] = (),
         schema: Schema | None = None,
     ) -> None:
         self.has_leftovers = False
@@ -83,6 +85,7 @@ class Service:
         self._settings = settings
         self._sources = sources
         self._log = log
+        self._companions = companions
         self._schema = schema
         self._task: asyncio.Task[Any] | None = None
 
@@ -116,7 +119,7 @@ class Service:
             schema=self._schema,
             workers=self._workers,
             sources=self._sources,
-            with_signals=True,
+            companions=[watch_signals, *self._companions],
         )
         await supervisor.run()
         if supervisor.failure is not None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from anyio import TASK_STATUS_IGNORED, open_signal_receiver
 from anyio.abc import TaskStatus
-
-from penin.logs import EventLog
 
 if TYPE_CHECKING:
     from penin.runtime.supervisor import Supervisor
@@ -24,7 +23,6 @@ _HANG_UP: Final = getattr(signal, "SIGHUP", None)
 
 async def watch_signals(
     supervisor: Supervisor,
-    log: EventLog,
     exit_now: Callable[[int], object] = os._exit,
     *,
     task_status: TaskStatus[None] = TASK_STATUS_IGNORED,
@@ -35,9 +33,9 @@ async def watch_signals(
     with 128 + its number: no snapshot is written, and the journal has everything. A SIGHUP that
     the process was started to ignore (`nohup`) stays ignored.
     """
-    loop = asyncio.get_running_loop()
+    loop, log = asyncio.get_running_loop(), supervisor.log
     first_s: float | None = None
-    with open_signal_receiver(*_watched()) as received:
+    with _handlers_kept(watched := _watched()), open_signal_receiver(*watched) as received:
         task_status.started()
         async for number in received:
             name = signal.Signals(number).name
@@ -56,6 +54,17 @@ async def watch_signals(
                 exit_now(128 + number)
             else:
                 log.info("signal.received", signal=name, phase=phase, action="none")
+
+
+@contextmanager
+def _handlers_kept(numbers: list[signal.Signals]) -> Iterator[None]:
+    """What was there before comes back at the end: asyncio would leave the default action."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _watched() -> list[signal.Signals]:

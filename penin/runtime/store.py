@@ -75,6 +75,11 @@ class Store:
         sealed = 0 if self.sealed is None else self.sealed.size_bytes(after_seq)
         return self.journal.size_bytes(after_seq) + sealed
 
+    def probe(self) -> None:
+        """Write to the disk and sync it, changing nothing; OSError where that fails."""
+        if self._lock is not None:
+            self._lock.write_holder_again()
+
     def holder(self) -> Holder | None:
         """Who wrote down that it has the store open; information, not proof."""
         return None if self._lock is None else self._lock.holder()

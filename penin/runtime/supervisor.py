@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from anyio import CancelScope, create_task_group, move_on_after, to_thread
 from anyio.abc import TaskGroup
 
 from penin.errors import ClosedError, JournalFailedError, PeninError, WorkerGaveUpError
 from penin.logs import EventLog
+from penin.runtime import recovery_events
 from penin.runtime.actor import Actor
 from penin.runtime.checkpointer import Checkpointer
 from penin.runtime.indexer import Indexer
@@ -31,9 +31,8 @@ from penin.runtime.mailbox import Mailbox
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.reclaimer import Reclaimer
 from penin.runtime.recovery import Recovered, RecoveryAbandonedError, recover
-from penin.runtime.recovery_events import log_recovered, log_unrecovered, log_waiting
 from penin.runtime.sealer import Sealer
-from penin.runtime.signals import watch_signals
+from penin.runtime.stop_request import StopRequest
 from penin.runtime.storage_thread import StorageThread
 from penin.settings import Settings
 from penin.storage.filesystem import storage_error
@@ -43,10 +42,13 @@ if TYPE_CHECKING:
     from penin.runtime.protocol import AsyncOrchestrator
     from penin.runtime.store import Store
     from penin.runtime.workers import Worker
+    from penin.storage.lock import Holder
 
 Phase = Literal["starting", "recovering", "running", "draining", "stopped", "failed"]
 LOG_CLOSE_S: Final = 1.0
 Source = Callable[["AsyncOrchestrator"], Awaitable[object]]
+Companion = Callable[..., Coroutine[Any, Any, None]]
+"""A task that is started before the store is touched: it gets the supervisor and `task_status`."""
 
 
 class Supervisor:
@@ -65,14 +67,13 @@ class Supervisor:
         schema: Schema | None = None,
         workers: Sequence[Worker] = (),
         sources: Sequence[Source] = (),
-        with_signals: bool = False,
+        companions: Sequence[Companion] = (),
         closes_log: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.stop_reason = ""
         self._is_released = False
-        self._is_waiting = False
-        self._stop_asked = threading.Event()  # what another thread can wait for; as `stopping`
+        self._stop_request = StopRequest()
         self.phase: Phase = "starting"
         self.started = asyncio.Event()
         self.stopping = asyncio.Event()
@@ -90,7 +91,7 @@ class Supervisor:
         self._schema = schema
         self._workers = workers
         self._sources = sources
-        self._with_signals = with_signals
+        self._companions = companions
         self._closes_log = closes_log
         self._scope = CancelScope()
         self._source_scope = CancelScope()
@@ -105,7 +106,7 @@ class Supervisor:
         if not self.stopping.is_set():
             self.stop_reason = reason
             self.stopping.set()
-            self._stop_asked.set()
+            self._stop_request.ask()
 
     def request_checkpoint(self, reason: str) -> asyncio.Future[int] | None:
         """A checkpoint of what is applied now; None where there is nothing to write yet."""
@@ -115,6 +116,17 @@ class Supervisor:
         # Who asked by a signal does not wait; the log has the outcome.
         answer.add_done_callback(lambda future: future.cancelled() or future.exception())
         return answer
+
+    @property
+    def progress(self) -> tuple[int, ...]:
+        """Numbers, of which one changes as long as recovery or the way down gets on."""
+        seq = 0 if self.actor is None else self.actor.state.seq
+        blocks = 0 if self._checkpointer is None else self._checkpointer.blocks_written
+        return self._stop_request.looks, seq, blocks
+
+    def probe_disk(self) -> asyncio.Future[None]:
+        """Write to the disk and sync it, behind what is on its way there; may raise OSError."""
+        return self._journal_thread.call(self.store.probe)
 
     def fail(self, error: BaseException) -> None:
         """End everything because of `error`; the first one counts."""
@@ -180,7 +192,7 @@ class Supervisor:
         finally:
             self.ended.set()
 
-    async def _guarded(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+    async def _guarded(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Call it; an exception out of it ends everything and is kept instead of raised."""
         try:
             await function(*args)
@@ -188,10 +200,9 @@ class Supervisor:
             self.fail(error)
 
     async def _live(self, group: TaskGroup) -> None:
-        if self._with_signals:
-            await group.start(watch_signals, self, self.log)
-        recovered = await self._recover()
-        if recovered is None:
+        for companion in self._companions:
+            await group.start(companion, self)
+        if (recovered := await self._recover()) is None:
             return
         self._build(recovered)
         caretakers = [caretaker.run for caretaker in self._caretakers]
@@ -215,7 +226,7 @@ class Supervisor:
             self._enter("recovering")
             log.info("recovery.started", dir=store.name)
             recovered = await self._journal_thread.call(
-                recover, store, self.settings, self.stopping.is_set, self._schema
+                recover, store, self.settings, self._stop_request.is_asked, self._schema
             )
         except RecoveryAbandonedError:
             seconds = round(time.monotonic() - begun_s, 6)
@@ -223,12 +234,13 @@ class Supervisor:
             return None
         except OSError as error:
             failure = storage_error(Path(error.filename or store.name), error)
-            log_unrecovered(log, failure)
+            recovery_events.log_unrecovered(log, failure)
             raise failure from error
         except PeninError as error:
-            log_unrecovered(log, error)
+            recovery_events.log_unrecovered(log, error)
             raise
-        log_recovered(log, store, recovered, self.settings.fsync, time.monotonic() - begun_s)
+        seconds = time.monotonic() - begun_s
+        recovery_events.log_recovered(log, store, recovered, self.settings.fsync, seconds)
         return recovered
 
     def _build(self, recovered: Recovered) -> None:
@@ -284,7 +296,7 @@ class Supervisor:
             with self._source_scope:
                 async with create_task_group() as sources:
                     for source in self._sources:
-                        sources.start_soon(self._guarded, self._run_source, source)
+                        sources.start_soon(self._guarded, source, self.orchestrator)
         self._workers_ended.set()
         self.stop("all work has ended")
 
@@ -296,10 +308,6 @@ class Supervisor:
             # A clean way down: what is in the mailbox is drained and a checkpoint written.
             self.failure = self.failure or error
             self.stop(str(error))
-
-    async def _run_source(self, source: Source) -> None:
-        assert self.orchestrator is not None
-        await source(self.orchestrator)
 
     # -- the way down -------------------------------------------------------------------------
 
@@ -316,14 +324,16 @@ class Supervisor:
         await self._checkpointer_ended.wait()
 
     async def _end_workers(self) -> None:
-        if await _within(self.settings.stop_grace_s, self._workers_ended):
+        with move_on_after(self.settings.stop_grace_s):
+            await self._workers_ended.wait()
             return
         for worker in self._workers:
             if worker.cancel():
                 self.log.warning(
                     "worker.cancelled", worker=worker.name, grace_s=self.settings.stop_grace_s
                 )
-        await _within(self.settings.cancel_grace_s, self._workers_ended)
+        with move_on_after(self.settings.cancel_grace_s):
+            await self._workers_ended.wait()
 
     def _refusal(self) -> PeninError:
         if isinstance(self.failure, PeninError) and not isinstance(self.failure, WorkerGaveUpError):
@@ -331,16 +341,9 @@ class Supervisor:
         return ClosedError("the orchestrator is closed")
 
     def _note_release(self, released: asyncio.Future[None]) -> None:
-        error = released.exception()
-        if error is not None and self.failure is None:
-            self.failure = error
+        self.failure = self.failure or released.exception()
         if self.actor is not None:
-            self.log.info(
-                "store.closed",
-                dir=self.store.name,
-                seq=self.actor.state.seq,
-                durable_seq=self.store.journal.durable_seq,
-            )
+            recovery_events.log_closed(self.log, self.store, self.actor.state.seq)
 
     def _enter(self, phase: Phase, reason: str | None = None) -> None:
         if phase == self.phase or self.phase in {"failed", "stopped"}:
@@ -377,12 +380,13 @@ class Supervisor:
 
     def _wait_for_lock(self, seconds: float) -> None:
         """Wait before the lock is tried again, on the journal's thread; a stop ends it at once."""
-        if not self._is_waiting:
-            self._is_waiting = True
-            holder = self.store.holder()
-            self._from_thread(log_waiting, self.log, self.store, holder, self.settings.lock_wait_s)
-        if self._stop_asked.wait(seconds):
+        if not self._stop_request.looks:
+            self._from_thread(self._note_waiting, self.store.holder())
+        if self._stop_request.wait(seconds):
             raise RecoveryAbandonedError
+
+    def _note_waiting(self, holder: Holder | None) -> None:
+        recovery_events.log_waiting(self.log, self.store, holder, self.settings.lock_wait_s)
 
     def _release(self) -> None:
         # A snapshot that an earlier owner of the store puts in place after the lock went on to
@@ -391,10 +395,3 @@ class Supervisor:
             writer.join()
         self._is_released = True
         self.store.release()
-
-
-async def _within(seconds: float, event: asyncio.Event) -> bool:
-    """Wait for an event for so long; whether it came."""
-    with move_on_after(seconds):
-        await event.wait()
-    return event.is_set()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from penin.errors import LockedError
+from penin.errors import LockedError, LockHolderPlace
 from penin.storage.filesystem import FileSystem, read_file, storage_error, write_all
 
 if TYPE_CHECKING:
@@ -79,11 +79,17 @@ class StoreLock:
             if where is not None:
                 self._fs.close(fd)
         if where is not None:
-            raise self._locked(where)
+            raise self._locked(where, wait_s)
         self._fd = fd
         with contextlib.suppress(OSError):  # information only: a full disk does not unlock
             self._fs.truncate(fd, 0)
-            write_all(self._fs, fd, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+            write_all(self._fs, fd, _ourselves(), 0)
+
+    def write_holder_again(self) -> None:
+        """Write the same bytes once more and sync them: OSError where the disk takes no writes."""
+        assert self._fd is not None, "not held"
+        write_all(self._fs, self._fd, _ourselves(), 0)
+        self._fs.sync_file(self._fd)
 
     def release(self) -> None:
         """Give the lock up, if it is held."""
@@ -121,7 +127,32 @@ class StoreLock:
                 del _held[identity]
         return "elsewhere" if taken else None
 
-    def _locked(self, where: _Where) -> LockedError:
+    def _locked(self, where: _Where, waited_s: float) -> LockedError:
         holder = self.holder()
         pid, host = (None, None) if holder is None else (holder.pid, holder.host)
-        return LockedError(self._path, pid, host, here=where == "here")
+        found = "here" if where == "here" else _place_of(holder)
+        return LockedError(self._path, pid, host, where=found, waited_s=waited_s)
+
+
+def _place_of(holder: Holder | None) -> LockHolderPlace:
+    """Where who wrote itself down is, as far as that can be told from here."""
+    if holder is None:
+        return "unknown"
+    if holder.host != socket.gethostname():
+        return "another host"
+    return "this host" if _is_running(holder.pid) else "a child"
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _ourselves() -> bytes:
+    """What is written down about who holds the lock."""
+    return f"{os.getpid()} {socket.gethostname()}\n".encode()

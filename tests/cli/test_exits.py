@@ -28,7 +28,7 @@ PATH = Path("x")
     [
         (errors.WorkerGaveUpError("w", 3, 1.0), ExitCode.WORKER_GAVE_UP),
         (errors.FinalCheckpointError("x"), ExitCode.CHECKPOINT_FAILED),
-        (errors.LockedError(PATH, None, None, here=False), ExitCode.LOCKED),
+        (errors.LockedError(PATH, None, None, where="unknown", waited_s=1.0), ExitCode.LOCKED),
         (errors.CorruptionError(PATH, 0, "x"), ExitCode.CORRUPT),
         (errors.JournalGapError(PATH, 0, "x"), ExitCode.CORRUPT),
         (errors.FormatError(PATH, "x"), ExitCode.CORRUPT),

@@ -73,14 +73,17 @@ def test_a_signal_lets_the_workers_finish_and_it_returns(store, number):
     assert penin.load(store).documents == {"farewell": True}
 
 
-def test_the_handlers_of_signals_are_given_back(store):
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+def test_the_handlers_of_signals_are_given_back(store, request):
+    ours = signal.signal(signal.SIGUSR1, lambda *_: None)
+    request.addfinalizer(lambda: signal.signal(signal.SIGUSR1, ours))
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
 
     async def worker(orchestrator):
         await asyncio.sleep(0)
 
     penin.run(worker, dir=store)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_an_interrupt_out_of_a_worker_comes_out_and_the_lock_is_given_up(store):

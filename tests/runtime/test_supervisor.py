@@ -290,7 +290,7 @@ async def test_a_sync_after_the_loop_was_closed_ends_quietly(monkeypatch):
 async def receiving(supervisor, exits):
     group = anyio.create_task_group()
     await group.__aenter__()
-    await group.start(watch_signals, supervisor, supervisor.log, exits.append)
+    await group.start(watch_signals, supervisor, exits.append)
     return group
 
 
@@ -356,7 +356,7 @@ async def test_a_second_signal_later_exits_at_once_with_its_number(monkeypatch):
             exits.append(code)
             left.set()
 
-        await group.start(watch_signals, running.supervisor, running.log, exit_now)
+        await group.start(watch_signals, running.supervisor, exit_now)
         signal.raise_signal(signal.SIGINT)
         await running.log.comes("signal.received", 1)
         signal.raise_signal(signal.SIGTERM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 from penin.errors import LockedError, StorageError
 from penin.storage.filesystem import OsFileSystem
 from penin.storage.lock import Holder, StoreLock
+from tests.fakes.crashable_filesystem import CrashableFileSystem
 
 CHILD = """
 import sys
@@ -57,8 +59,39 @@ def test_a_store_that_another_process_holds_is_locked_and_says_by_whom(tmp_path,
         with pytest.raises(LockedError) as caught:
             lock.acquire(0)
         assert (caught.value.pid, caught.value.host) == (child.pid, socket.gethostname())
-        assert f"process {child.pid}" in str(caught.value)
+        who = f"process {child.pid} on {socket.gethostname()} (this host) has it open"
+        assert str(caught.value) == (
+            f"{tmp_path / 'lock'}: locked: {who}; stop it (kill {child.pid}), or wait longer: "
+            "lock_wait_s (--lock-wait-s) was 0 s"
+        )
         assert lock.holder() == Holder(child.pid, socket.gethostname())
+
+
+def test_a_holder_on_another_host_is_to_be_stopped_there(tmp_path, lock):
+    with holding_child(tmp_path):
+        (tmp_path / "lock").write_text("7 penin-worker-0\n")
+        with pytest.raises(
+            LockedError, match=r"process 7 on penin-worker-0 \(another host"
+        ) as error:
+            lock.acquire(0)
+        assert (error.value.pid, error.value.host) == (7, "penin-worker-0")
+        (tmp_path / "lock").write_bytes(b"what?")
+        with pytest.raises(LockedError, match="another process has it open; stop it"):
+            lock.acquire(0)
+
+
+def test_writing_down_the_holder_again_changes_nothing_and_tells_of_a_disk_that_fails(tmp_path):
+    fs = CrashableFileSystem()
+    fs.make_directory(tmp_path)
+    lock = StoreLock(fs, tmp_path)
+    lock.acquire(0)
+    lock.write_holder_again()
+    assert lock.holder() == Holder(os.getpid(), socket.gethostname())
+    for operation in ("write", "sync_file"):
+        fs.fail(operation, errno.EROFS)
+        with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
+            lock.write_holder_again()
+    lock.release()
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path, lock):
@@ -162,7 +195,7 @@ if os.fork() == 0:
     try:
         StoreLock(fs, directory).acquire(0)
     except LockedError as error:
-        print(error.pid == os.getppid() and "left behind" in str(error), flush=True)
+        print(error.pid == os.getppid() and "(this host) has it open" in str(error), flush=True)
     os._exit(0)
 os.wait()
 if os.fork() == 0:
@@ -184,6 +217,8 @@ os._exit(0)
         with pytest.raises(LockedError) as caught:
             lock.acquire(0)
         assert caught.value.pid == parent.pid
+        assert f"process {parent.pid} on" in str(caught.value)
+        assert "a child that it left behind" in str(caught.value)
         parent.stdin.write("\n")
         parent.stdin.flush()
         assert parent.stdout.read() == ""  # the child has ended

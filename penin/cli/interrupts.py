@@ -1,0 +1,45 @@
+"""Signals before the supervisor receives them, and after: an end at once, and nothing to save."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Final, NoReturn
+
+_ENDING: Final = ("SIGTERM", "SIGHUP")
+_NO_EFFECT: Final = "SIGUSR1"
+
+
+class EndedBySignal(KeyboardInterrupt):  # as its base, no error
+    """A signal other than SIGINT came where nothing is open: `number` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def receive_early_signals() -> None:
+    """Let SIGTERM and SIGHUP end the process as SIGINT does, and SIGUSR1 do nothing.
+
+    Without this, the first process of a container would never see them while it starts, since the
+    kernel keeps signals without a handler from it; and SIGUSR1, which asks for a checkpoint, would
+    end a process that has nothing to write yet, or any more. A signal that is ignored stays so.
+    """
+    for name in _ENDING:
+        _receive(name, _end)
+    _receive(_NO_EFFECT, _do_nothing)
+
+
+def _receive(name: str, handler: Callable[[int, FrameType | None], object]) -> None:
+    number = getattr(signal, name, None)  # Windows has only some of them
+    if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+        signal.signal(number, handler)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    raise EndedBySignal(number)
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """There is nothing to write."""
