@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
+
+import typer
+
+from penin.cli.exits import SIGNAL_BASE
 
 _ENDING: Final = ("SIGTERM", "SIGHUP")
 _NO_EFFECT: Final = "SIGUSR1"
@@ -19,16 +24,23 @@ class EndedBySignal(KeyboardInterrupt):  # as its base, no error
         self.number = number
 
 
-def receive_early_signals() -> None:
-    """Let SIGTERM and SIGHUP end the process as SIGINT does, and SIGUSR1 do nothing.
+@contextmanager
+def early_signals() -> Iterator[None]:
+    """From now on SIGTERM and SIGHUP end the process as SIGINT does, and SIGUSR1 does nothing.
 
     Without this, the first process of a container would never see them while it starts, since the
     kernel keeps signals without a handler from it; and SIGUSR1, which asks for a checkpoint, would
     end a process that has nothing to write yet, or any more. A signal that is ignored stays so.
+
+    Out of the block comes the exit code, as typer's exception.
     """
     for name in _ENDING:
         _receive(name, _end)
     _receive(_NO_EFFECT, _do_nothing)
+    try:
+        yield
+    except EndedBySignal as error:  # typer would give every KeyboardInterrupt the code of SIGINT
+        raise typer.Exit(SIGNAL_BASE + error.number) from error
 
 
 def _receive(name: str, handler: Callable[[int, FrameType | None], object]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,7 @@ import typer
 
 from penin.cli.ending import leave, told
 from penin.cli.exits import ExitCode
-from penin.cli.interrupts import receive_early_signals
+from penin.cli.interrupts import early_signals
 from penin.cli.options import (
     DIR_DEFAULT,
     Directory,
@@ -27,7 +29,7 @@ from penin.errors import UsageError
 from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
 from penin.ingress.rejected import REJECTED_NAME, RejectedLines
-from penin.logs import configure
+from penin.logs import Logs, configure
 from penin.runtime.run import Service
 from penin.runtime.workers import make_workers
 from penin.settings import Settings
@@ -60,15 +62,31 @@ def run(
     log_transitions: LogTransitionsOption = True,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    receive_early_signals()
-    directory = store_directory(dir)
-    names, arguments = split_arguments(workers or [])
+    with early_signals():
+        return _run(
+            workers or [],
+            settings,
+            store_directory(dir),
+            partial(configure, format=log_format, level=log_level, transitions=log_transitions),
+            stdin=stdin,
+        )
+
+
+def _run(
+    words: list[str],
+    settings: Settings,
+    directory: Path,
+    make_logs: Callable[[], Logs],
+    *,
+    stdin: bool,
+) -> int:
+    names, arguments = split_arguments(words)
     if arguments and not names:
         raise UsageError(f"{', '.join(arguments)}: there is no worker to give an argument to")
     manager = service_manager()
     put_working_directory_on_path()
     functions = [load_worker(name) for name in names]
-    logs = configure(format=log_format, level=log_level, transitions=log_transitions)
+    logs = make_logs()
     failure: BaseException | None = None
     try:
         made = make_workers(functions, arguments)

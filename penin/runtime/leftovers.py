@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 SHORTEST_WAIT_S: Final = 0.5
 """What is told to end only now has so long, however late it is."""
+WAIT_S: Final = 0.2
+"""Threads are waited for in pieces: a signal that reached another thread than the main one, which
+happens to the second of two, is seen only between them."""
 UNKNOWN: Final = "unknown"
 _ANYIO_THREAD: Final = "AnyIO worker thread"
 
@@ -58,11 +61,13 @@ class Threads(concurrent.futures.ThreadPoolExecutor):
         """
         self.shutdown(wait=False)
         deadline_s = max(deadline_s, time.monotonic() + SHORTEST_WAIT_S)
-        concurrent.futures.wait(self._calls.copy(), max(0.0, deadline_s - time.monotonic()))
+        while self._calls and (left_s := deadline_s - time.monotonic()) > 0:
+            concurrent.futures.wait(self._calls.copy(), min(left_s, WAIT_S))
         owners = list(self._calls.copy().values())
         for thread in set(threading.enumerate()) - self._threads_before:
             if thread.name == _ANYIO_THREAD:
-                thread.join(max(0.0, deadline_s - time.monotonic()))
+                while thread.is_alive() and (left_s := deadline_s - time.monotonic()) > 0:
+                    thread.join(min(left_s, WAIT_S))
                 if thread.is_alive():
                     owners.append(UNKNOWN)
         return [Leftover(owner, "a call on a thread does not end") for owner in owners]

@@ -21,6 +21,7 @@ from penin.runtime.workers import Worker, WorkerFunction, make_workers
 from penin.settings import Settings
 
 LOG_CLOSE_S: Final = 1.0
+ENDED: Final = frozenset({"stopped", "failed"})
 
 
 def run(
@@ -88,6 +89,8 @@ class Service:
         self._companions = companions
         self._schema = schema
         self._task: asyncio.Task[Any] | None = None
+        self._supervisor: Supervisor | None = None
+        self._is_interrupted = False
 
     def run(self) -> None:
         """Run to the end. Raises what ended it; takes bounded time once all is saved."""
@@ -97,6 +100,9 @@ class Service:
             loop.set_default_executor(threads)
             try:
                 runner.run(self._main())
+            except KeyboardInterrupt:
+                self._is_interrupted = True
+                raise
             finally:
                 self.has_leftovers = True  # until it is known better, whatever interrupts this
                 try:
@@ -112,7 +118,7 @@ class Service:
     async def _main(self) -> None:
         self._task = asyncio.current_task()
         check_platform(self._directory)
-        supervisor = Supervisor(
+        supervisor = self._supervisor = Supervisor(
             store_at(self._directory, self._settings),
             self._settings,
             self._log,
@@ -130,7 +136,14 @@ class Service:
             # An interrupt has left the loop in the middle: the supervisor is to give up the lock.
             self._task.cancel()
             loop.run_until_complete(asyncio.wait({self._task}))
-        cancelled_s = [worker.cancelled_s for worker in self._workers if worker.cancelled_s]
-        deadline_s = max(cancelled_s, default=time.monotonic()) + self._settings.cancel_grace_s
+        deadline_s = self._deadline_s()
         left = loop.run_until_complete(end_tasks(self._workers, deadline_s))
         return left + threads.end(deadline_s)
+
+    def _deadline_s(self) -> float:
+        """Until when what workers have left behind is waited for."""
+        supervisor = self._supervisor
+        if self._is_interrupted and supervisor is not None and supervisor.phase in ENDED:
+            return time.monotonic()  # a signal after all was saved: nobody wants to wait
+        cancelled_s = [worker.cancelled_s for worker in self._workers if worker.cancelled_s]
+        return max(cancelled_s, default=time.monotonic()) + self._settings.cancel_grace_s

@@ -58,8 +58,13 @@ async def watch_signals(
 
 @contextmanager
 def _handlers_kept(numbers: list[signal.Signals]) -> Iterator[None]:
-    """What was there before comes back at the end: asyncio would leave the default action."""
-    before = {number: signal.getsignal(number) for number in numbers}
+    """What was there before comes back at the end: asyncio would leave the default action.
+
+    Not for SIGINT, where asyncio leaves the exception; the handler of its runner, which is there
+    before, would only cancel a task that may have ended.
+    """
+    others = [number for number in numbers if number != signal.SIGINT]
+    before = {number: signal.getsignal(number) for number in others}
     try:
         yield
     finally:

@@ -16,6 +16,8 @@ from tests.cli.processes import Penin
 from tests.cli.processes import penin as run_penin
 from tests.notify_sockets import Listener, short_path
 
+pytestmark = pytest.mark.sliced  # each is a process or several
+
 STORE = ".penin_omega"
 
 
