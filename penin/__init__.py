@@ -11,13 +11,14 @@ from penin.core.migration import Draft
 from penin.core.nearest import Neighbour
 from penin.core.transitions import Ack
 from penin.errors import PeninError
+from penin.ingress.socket.remote import RemoteOrchestrator, connect
+from penin.ingress.socket.server import SocketServer
 from penin.runtime.backup import BackedUp, backup
 from penin.runtime.blocking import BlockingOrchestrator, open_sync
 from penin.runtime.open import load
 from penin.runtime.open import open_store as open  # penin.open, as gzip.open
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.protocol import AsyncOrchestrator
-from penin.runtime.rekey import Rekeyed, rekey
 from penin.runtime.restore import Restored, restore
 from penin.runtime.run import run
 from penin.runtime.verify import StoreReport, verify
@@ -36,16 +37,17 @@ __all__ = [
     "NumericVectorArtifact",
     "OmegaMetaOrchestrator",
     "PeninError",
-    "Rekeyed",
+    "RemoteOrchestrator",
     "Restored",
     "Settings",
+    "SocketServer",
     "StateEncoder",
     "StoreReport",
     "backup",
+    "connect",
     "load",
     "open",
     "open_sync",
-    "rekey",
     "restore",
     "run",
     "state_decoder",

@@ -79,6 +79,36 @@ class ClosedError(PeninError):
     """The orchestrator is not open (any more). The message was not taken and is not stored."""
 
 
+class NotRunningError(ClosedError):
+    """No worker serves the socket of a store, or none does any more. `path` is the store."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class OutcomeUnknownError(PeninError):
+    """The worker went away before it answered: the message may be stored, or not.
+
+    `path` is the store. What only reads is asked again, and never ends in this.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(
+            f"{path}: the worker went away before it answered; the message may be stored, or not"
+        )
+        self.path = Path(path)
+
+
+class BusyError(PeninError):
+    """The worker has too much on its way for one more. Nothing changed; try again later."""
+
+
+class ForbiddenError(PeninError):
+    """The worker belongs to another user."""
+
+
 class WrongContextError(PeninError):
     """Called where it would deadlock or cannot work: `open_sync` on an event loop, trio, ..."""
 
@@ -188,32 +218,6 @@ class ExpansionError(FormatError):
         )
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
-
-
-class KeyRequiredError(FormatError):
-    """It is encrypted, and no key was given."""
-
-    def __init__(self, path: Path | str, reason: str | None = None) -> None:
-        ours = "it is encrypted; say where its key is, with --key-from or the setting key_from"
-        super().__init__(path, reason or ours)
-
-
-class WrongKeyError(FormatError):
-    """The data keys of the store are wrapped by another master key than the one that was given."""
-
-    def __init__(self, path: Path | str, reason: str | None = None) -> None:
-        super().__init__(path, reason or "the key that was given is not the one of this store")
-
-
-class NotEncryptedError(FormatError):
-    """A key was given, and what was to be opened with it is not encrypted: it is refused."""
-
-    def __init__(self, path: Path | str, reason: str | None = None) -> None:
-        ours = (
-            "it is not encrypted, and a key was given, with which nothing plain is opened; "
-            "penin convert makes an encrypted store of a plain one"
-        )
-        super().__init__(path, reason or ours)
 
 
 LockHolderPlace = Literal["here", "this host", "another host", "a child", "unknown"]

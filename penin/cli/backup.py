@@ -7,14 +7,7 @@ from typing import Annotated
 import typer
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import (
-    DIR_DEFAULT,
-    ExistingDirectory,
-    JsonOption,
-    KeyOption,
-    files_of,
-    store_directory,
-)
+from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, store_directory
 from penin.cli.terminal import counted, say
 from penin.errors import UsageError
 
@@ -28,7 +21,6 @@ def backup(
     *,
     json: JsonOption = False,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
-    key_from: KeyOption = None,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     from penin.cli.tables import print_json
@@ -36,7 +28,7 @@ def backup(
 
     directory, copy = store_directory(dir), store_directory(target)
     try:
-        made = backup_at(directory, copy, files_of(key_from))
+        made = backup_at(directory, copy)
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     if json:

@@ -32,8 +32,9 @@ Run workers on a store. The default when no command is named.
 Opens the store, recovers what was acknowledged, and runs the workers until all have returned or
 SIGINT, SIGTERM or SIGHUP comes: then they have --stop-grace-s to finish, everything is saved, and
 the exit code is 0. A second signal at least one second later exits at once. SIGUSR1 writes a
-checkpoint. With no worker and without --stdin it holds the store open until a signal comes. The log
-goes to stderr.
+checkpoint. With no worker and without --stdin it holds the store open until a signal comes.
+Meanwhile other processes of the same user can use the store, through its socket. The log goes to
+stderr.
 
 A worker is an "async def" function that takes the orchestrator, named as module:function; modules
 of the working directory are found. After -- stand arguments, name=value, the value as JSON where
@@ -133,29 +134,6 @@ named and the exit code is {int(ExitCode.CORRUPT)}.
 
 \b
   penin backup /backups/$(date +%F) --dir memory
-"""
-
-REKEY: Final = """\
-Let another master key open an encrypted store, which no worker has open.
-
-Writes keys.json anew and nothing else: the data keys are wrapped by the new master key, and one is
-added, with which everything is encrypted that is begun from then on. What was written before stays
-as it is. When it has ended, only the new key opens the store; interrupted, one of the two does.
-Keep the old key as long as there are backups from before.
-
-\b
-  openssl rand -base64 32 > new.key
-  penin rekey --key-from file:old.key --new-key-from file:new.key
-"""
-
-REJECTED: Final = """\
-Print the lines that were refused, byte for byte as they came.
-
-They are those of rejected.jsonl, decrypted where the store is encrypted. Mended, they can be sent
-again. Why each was refused is in the log (message.refused).
-
-\b
-  penin rejected --key-from file:/etc/penin.key > mended.jsonl
 """
 
 INSPECT: Final = f"""\

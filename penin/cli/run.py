@@ -18,6 +18,7 @@ from penin.cli.options import (
     LogFormatOption,
     LogLevelOption,
     LogTransitionsOption,
+    environment_name,
     option,
     store_directory,
     with_settings,
@@ -29,9 +30,10 @@ from penin.errors import UsageError
 from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
 from penin.ingress.rejected import REJECTED_NAME, RejectedLines
+from penin.ingress.socket.server import SocketServer
 from penin.logs import Logs, configure
-from penin.runtime.key_source import files_with
 from penin.runtime.run import Service
+from penin.runtime.ways_in import Server
 from penin.runtime.workers import make_workers
 from penin.settings import Settings
 
@@ -57,6 +59,14 @@ def run(
             "Take messages from stdin too, one JSON object a line, and do not end before it.",
         ),
     ] = False,
+    socket: Annotated[
+        bool,
+        typer.Option(
+            "--socket/--no-socket",
+            envvar=environment_name("socket"),
+            help="Let other processes of the same user use the store, through its penin.sock.",
+        ),
+    ] = True,
     dir: Directory = DIR_DEFAULT,  # the word of the option
     log_format: LogFormatOption = "auto",
     log_level: LogLevelOption = "info",
@@ -70,6 +80,7 @@ def run(
             store_directory(dir),
             partial(configure, format=log_format, level=log_level, transitions=log_transitions),
             stdin=stdin,
+            servers=[SocketServer()] if socket else [],
         )
 
 
@@ -80,6 +91,7 @@ def _run(
     make_logs: Callable[[], Logs],
     *,
     stdin: bool,
+    servers: list[Server],
 ) -> int:
     names, arguments = split_arguments(words)
     if arguments and not names:
@@ -91,11 +103,12 @@ def _run(
     failure: BaseException | None = None
     try:
         made = make_workers(functions, arguments)
-        rejected = RejectedLines(directory, files_with(settings.key_from))
-        source = LineSource([Input()], rejected, logs, waits_for_room=True)
+        source = LineSource([Input()], RejectedLines(directory), logs, waits_for_room=True)
         sources = [source] if stdin else []
         companions = [] if manager is None else [manager.run]
-        service = Service(made, directory, settings, sources, logs, companions=companions)
+        service = Service(
+            made, directory, settings, sources, logs, companions=companions, servers=servers
+        )
         try:
             service.run()
         except BaseException as error:

@@ -25,7 +25,6 @@ from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
 from penin.ingress.rejected import RejectedLines
 from penin.logs import Logs, configure
-from penin.runtime.key_source import files_with
 from penin.settings import Settings
 
 STDIN_NAME: Final = "-"
@@ -73,7 +72,7 @@ class _Sending:
         self._bytes_total = bytes_total
         self._directory = directory
         self._settings = settings
-        self._rejected = RejectedLines(directory, files_with(settings.key_from))
+        self._rejected = RejectedLines(directory)
         self._ended = Ended()
 
     def prepare(self, logs: Logs) -> None:

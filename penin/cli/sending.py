@@ -10,7 +10,8 @@ from penin.logs import Logs
 from penin.runtime.open import check_platform
 from penin.runtime.signals import watch_signals
 from penin.runtime.store import store_at
-from penin.runtime.supervisor import Source, Supervisor
+from penin.runtime.supervisor import Supervisor
+from penin.runtime.ways_in import Source
 from penin.settings import Settings
 
 

@@ -12,9 +12,7 @@ from penin.cli.exits import ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
     ExistingDirectory,
-    KeyOption,
     environment_name,
-    files_of,
     option,
     store_directory,
 )
@@ -62,7 +60,6 @@ def tail(
     ] = None,
     key: Annotated[str | None, option("key", "Only those about this key or name.")] = None,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
-    key_from: KeyOption = None,
     json: Annotated[bool, option("json", "A JSON object a line, as in a ledger export.")] = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
@@ -72,9 +69,9 @@ def tail(
     if last is not None and last < 0:
         raise UsageError(f"--last {last}: it is negative")
     place = None if since is None else _place(since)
-    lines, files = EntryLines(json=json), files_of(key_from)
+    lines = EntryLines(json=json)
     try:
-        found = Tail(directory, Selection(type=type, key=key), files)
+        found = Tail(directory, Selection(type=type, key=key))
         if place is not None:
             found.begin_at(place)
         if last is not None or place is None:

@@ -96,7 +96,7 @@ class StateReader:
         if name not in self._state.documents:
             return None
         value = self._state.documents[name]
-        return value if type is None else _as_type(value, type, f"documents.{name}")
+        return value if type is None else as_type(value, type, f"documents.{name}")
 
     def document_seq(self, name: str) -> int:
         """The seq of the last change of a document, for `if_seq`; 0 where there is none."""
@@ -114,7 +114,8 @@ class StateReader:
         return newest
 
 
-def _as_type(value: Any, kind: Any, field: str) -> Any:
+def as_type(value: Any, kind: Any, field: str) -> Any:
+    """A document's value as a type; RefusedValueError, naming `field`, where it does not fit."""
     try:
         if isinstance(kind, type) and issubclass(kind, enum.Enum):
             return kind(value)

@@ -1,4 +1,4 @@
-"""Messages as plain mappings: the vocabulary of stdin and `send`.
+"""Messages as plain mappings: the vocabulary of stdin, of the socket and of `send`.
 
     {"type": "add_score", "score": 0.85}
     {"type": "transaction", "id": "batch-17", "transitions": [{"type": …}, …]}
@@ -129,6 +129,11 @@ def _add_knowledge(members: dict[str, Any]) -> Message:
     encoded = isinstance(vector, dict)
     array = _decoded(vector, "vector") if encoded else typed_vector(vector, dtype, "vector")
     return door.add_knowledge(key, NumericVectorArtifact(array, _optional(members, "metadata")))
+
+
+def vector_of(vector: Any) -> Any:
+    """The numbers of a vector that a mapping has: as they are, or of a dtype and base64."""
+    return _decoded(vector, "vector") if isinstance(vector, dict) else vector
 
 
 def _decoded(vector: Mapping[str, Any], field: str) -> np.ndarray[Any, Any]:

@@ -16,7 +16,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from anyio import move_on_after
@@ -275,9 +275,19 @@ class LineSource:
 def read_message(line: bytes, origin: Origin) -> Message:
     """The message in a line. Raises RefusedError for everything that is none."""
     try:
-        return message_of(_decode(line), origin)
+        return message_of(decode_line(line), origin)
     except RefusedError:
         raise
+    except RecursionError as error:
+        raise RefusedValueError("message", "nested too deep") from error
+    except PeninError as error:
+        raise RefusedTypeError("message", str(error)) from error
+
+
+def decode_line(line: bytes) -> Any:
+    """The JSON value in a line. Raises RefusedValueError for everything that is none."""
+    try:
+        return _decode(line)
     except UnicodeDecodeError as error:
         reason = f"not valid UTF-8: {error.reason}"
         raise RefusedValueError("message", reason) from error
@@ -285,5 +295,3 @@ def read_message(line: bytes, origin: Origin) -> Message:
         raise RefusedValueError("message", "nested too deep") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise RefusedValueError("message", f"not JSON: {error}") from error
-    except PeninError as error:
-        raise RefusedTypeError("message", str(error)) from error

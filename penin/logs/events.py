@@ -273,6 +273,20 @@ EVENTS: Final[dict[str, Event]] = {
         "Refused lines cannot be kept in their file; everything stops.",
         ("path", "cause"),
     ),
+    "socket.failed": Event(
+        "warning",
+        "The socket of the store could not be made; the worker runs without.",
+        ("path", "cause"),
+    ),
+    "connection.refused": Event(
+        "warning", "A process of another user wanted to use the socket.", ("uid", "pid")
+    ),
+    "connection.failed": Event(
+        "error",
+        "A bug of ours: something raised while a connection was served, which was closed.",
+        ("cause",),
+        ("exception",),
+    ),
     "message.refused": Event(
         "warning",
         "A message from outside was refused at the door; nothing changed.",
@@ -318,11 +332,12 @@ FIELDS: Final[dict[str, str]] = {
     "maxlen": "the new bound of the history",
     "metadata": "how many artifacts have other metadata",
     "metric": "`cosine`, `dot` or `euclidean`",
-    "name": "the history or document of a transition; the file of a way in",
+    "name": "the history or document of a transition; the file or the sender of a way in",
     "original": "the absolute path of the kept original",
     "path": "the absolute path of the file",
     "phase": "starting, recovering, running, draining, stopped or failed",
-    "pid": "the process that the lock's holder wrote down: information, not proof",
+    "pid": "the process that the lock's holder wrote down (information, not proof), or that "
+    "connected",
     "position": "the byte in the file",
     "previous": "the phase before; the schema version before",
     "reason": "why: of a checkpoint `timer`, `transitions`, `request`, `signal` or `shutdown`; "
@@ -336,13 +351,14 @@ FIELDS: Final[dict[str, str]] = {
     "set_aside": "the absolute path of the file that keeps what was cut off, or of what is damaged",
     "signal": "the signal's name, such as `SIGTERM`",
     "snapshot_seq": "the last transition in the snapshot",
-    "source": "who sent it: `python`, `stdin` or `file`",
+    "source": "who sent it: `python`, `stdin`, `file` or `socket`",
     "source_name": "the sender's file or connection",
     "store": "the id of the store",
     "taken": "the number of messages that were taken",
     "task_history_size": "the number of tasks",
     "trace": "the trace that the message belongs to",
     "type": "the type of the transition",
+    "uid": "the user that a process belongs to",
     "wait_s": "how long the lock is waited for, in seconds",
     "within_s": "the stated time, in seconds",
     "worker": "the worker, as `module:function`",

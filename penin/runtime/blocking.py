@@ -23,6 +23,7 @@ from penin.errors import ClosedError, WrongContextError
 from penin.runtime.open import open_store
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.transaction import TransactionBuilder
+from penin.runtime.ways_in import Server
 from penin.settings import Settings
 
 
@@ -166,6 +167,7 @@ def open_sync(
     logger: Any = None,
     schema_version: int | None = None,
     migrations: Mapping[int, Migration] | None = None,
+    servers: Sequence[Server] = (),
 ) -> Iterator[BlockingOrchestrator]:
     """Open a store for a synchronous program; as durable as `penin.open`, and raises the same.
 
@@ -181,6 +183,7 @@ def open_sync(
         logger=logger,
         schema_version=schema_version,
         migrations=migrations,
+        servers=servers,
     )
     with (
         start_blocking_portal() as portal,

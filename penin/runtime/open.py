@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,11 +16,11 @@ from penin.core.migration import Migration, Schema, schema_of
 from penin.core.orchestrator import OmegaMetaOrchestrator
 from penin.errors import ClosedError, UnsupportedPlatformError, WrongContextError
 from penin.logs import embedded_logger
-from penin.runtime.key_source import files_with
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.past import read_state
 from penin.runtime.store import MEMORY, resolved, store_at
 from penin.runtime.supervisor import Supervisor
+from penin.runtime.ways_in import Server
 from penin.settings import Settings
 from penin.storage.filesystem import FileSystem
 
@@ -35,12 +35,15 @@ class Opening:
         logger: Any,
         fs: FileSystem | None = None,
         schema: Schema | None = None,
+        *,
+        servers: Sequence[Server] = (),
     ) -> None:
         self._directory = directory
         self._settings = settings
         self._logger = logger
         self._fs = fs
         self._schema = schema
+        self._servers = servers
         self._orchestrator: EmbeddedOrchestrator | None = None
 
     async def __aenter__(self) -> EmbeddedOrchestrator:
@@ -74,7 +77,14 @@ class Opening:
             directory = await to_thread.run_sync(resolved, directory)
         store = store_at(directory, self._settings, self._fs)
         log = embedded_logger(self._logger)
-        supervisor = Supervisor(store, self._settings, log, schema=self._schema, closes_log=True)
+        supervisor = Supervisor(
+            store,
+            self._settings,
+            log,
+            schema=self._schema,
+            servers=self._servers,
+            closes_log=True,
+        )
         task = asyncio.create_task(supervisor.run(), name=f"penin supervisor of {store.name}")
         try:
             await supervisor.started.wait()
@@ -111,6 +121,7 @@ def open_store(
     logger: Any = None,
     schema_version: int | None = None,
     migrations: Mapping[int, Migration] | None = None,
+    servers: Sequence[Server] = (),
 ) -> Opening:
     """Open the store in a directory (made if it is not there), or in memory (`":memory:"`).
 
@@ -126,6 +137,9 @@ def open_store(
     A store of an older version is brought to it before entering returns, as one transition, with
     the state before kept beside; a new one is of that version. None: the version is not looked at.
 
+    `servers` let other processes use the store for as long as it is open: with
+    `servers=[penin.SocketServer()]` they can `penin.connect` to it.
+
     Entering raises LockedError, CorruptionError, FormatError (also for a store of a later schema
     version), MigrationError, StorageFullError or another StorageError; leaving raises what stopped
     the orchestrator, if anything did, unless the body raised itself. The host is never cancelled,
@@ -134,16 +148,14 @@ def open_store(
     events through it, and another host gets none.
     """
     schema = schema_of(schema_version, migrations)
-    return Opening(dir, settings or Settings(), logger, schema=schema)
+    return Opening(dir, settings or Settings(), logger, schema=schema, servers=servers)
 
 
-def load(dir: str | os.PathLike[str], *, key_from: str | None = None) -> OmegaMetaOrchestrator:
+def load(dir: str | os.PathLike[str]) -> OmegaMetaOrchestrator:
     """The state of a store as it is on disk now, also while a worker writes to it.
 
     Takes no lock and changes nothing; an incomplete last line is ignored. What is done to the
-    returned orchestrator stays in memory. `key_from` is that of the settings. Raises
-    FileNotFoundError where there is no store, CorruptionError or FormatError. Reads files: not for
-    an event loop's thread.
+    returned orchestrator stays in memory. Raises FileNotFoundError where there is no store,
+    CorruptionError or FormatError. Reads files: not for an event loop's thread.
     """
-    state = read_state(Path(os.path.realpath(dir)), files_with(key_from))
-    return OmegaMetaOrchestrator.from_state(state)
+    return OmegaMetaOrchestrator.from_state(read_state(Path(os.path.realpath(dir))))

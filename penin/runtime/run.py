@@ -16,7 +16,8 @@ from penin.runtime.leftovers import Leftover, Threads, end_tasks
 from penin.runtime.open import check_platform
 from penin.runtime.signals import watch_signals
 from penin.runtime.store import resolved, store_at
-from penin.runtime.supervisor import Companion, Source, Supervisor
+from penin.runtime.supervisor import Supervisor
+from penin.runtime.ways_in import Companion, Server, Source
 from penin.runtime.workers import Worker, WorkerFunction, make_workers
 from penin.settings import Settings
 
@@ -30,6 +31,7 @@ def run(
     settings: Settings | None = None,
     arguments: Mapping[str, Any] | None = None,
     sources: Sequence[Source] = (),
+    servers: Sequence[Server] = (),
     log: EventLog | None = None,
     schema_version: int | None = None,
     migrations: Mapping[int, Migration] | None = None,
@@ -38,8 +40,9 @@ def run(
 
     Each worker is an `async def worker(orchestrator)`, and gets those of `arguments` that it has
     parameters for. It ends when SIGINT, SIGTERM or SIGHUP comes, or when all workers and `sources`
-    have returned, if there are any. For the main thread of a process, whose interpreter it sets
-    for the time of the call (`penin.runtime.interpreter`).
+    have returned, if there are any. `servers` serve others meanwhile (`penin.SocketServer`). For
+    the main thread of a process, whose interpreter it sets for the time of the call
+    (`penin.runtime.interpreter`).
 
     A worker that goes on after its cancellation, and a call on a thread that does not end, are
     waited for as long as `cancel_grace_s` says and then left behind, as `worker.abandoned` in the
@@ -57,7 +60,7 @@ def run(
     directory = resolved(dir)
     events = log if log is not None else embedded_logger()
     try:
-        Service(made, directory, chosen, sources, events, schema=schema).run()
+        Service(made, directory, chosen, sources, events, servers=servers, schema=schema).run()
     finally:
         if log is None:
             events.close(LOG_CLOSE_S)
@@ -78,6 +81,7 @@ class Service:
         log: EventLog,
         *,
         companions: Sequence[Companion] = (),
+        servers: Sequence[Server] = (),
         schema: Schema | None = None,
     ) -> None:
         self.has_leftovers = False
@@ -85,6 +89,7 @@ class Service:
         self._directory = directory
         self._settings = settings
         self._sources = sources
+        self._servers = servers
         self._log = log
         self._companions = companions
         self._schema = schema
@@ -126,6 +131,7 @@ class Service:
             workers=self._workers,
             sources=self._sources,
             companions=[watch_signals, *self._companions],
+            servers=self._servers,
         )
         await supervisor.run()
         if supervisor.failure is not None:

@@ -4,7 +4,7 @@ Phases: starting (the lock), recovering, running, draining, and at the end stopp
 anyio task group, held by a task of its own, so that who opens a store need not be who closes it,
 and so that nothing in here ever cancels the host.
 
-The way down, whoever asks for it: `stopping` is set; sources (stdin, …) end; workers have
+The way down, whoever asks for it: `stopping` is set; ways in (stdin, the socket) end; workers have
 `stop_grace_s`, then are cancelled and have `cancel_grace_s`; the mailbox is closed and drained;
 the last checkpoint is written; the journal's thread gives up the lock after its last write.
 """
@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from anyio import CancelScope, create_task_group, move_on_after, to_thread
 from anyio.abc import TaskGroup
@@ -34,21 +35,18 @@ from penin.runtime.recovery import Recovered, RecoveryAbandonedError, recover
 from penin.runtime.sealer import Sealer
 from penin.runtime.stop_request import StopRequest
 from penin.runtime.storage_thread import StorageThread
+from penin.runtime.ways_in import Companion, Server, Source, WaysIn
 from penin.settings import Settings
 from penin.storage.filesystem import storage_error
 
 if TYPE_CHECKING:
     from penin.core.migration import Schema
-    from penin.runtime.protocol import AsyncOrchestrator
     from penin.runtime.store import Store
     from penin.runtime.workers import Worker
     from penin.storage.lock import Holder
 
 Phase = Literal["starting", "recovering", "running", "draining", "stopped", "failed"]
 LOG_CLOSE_S: Final = 1.0
-Source = Callable[["AsyncOrchestrator"], Awaitable[object]]
-Companion = Callable[..., Coroutine[Any, Any, None]]
-"""A task that is started before the store is touched: it gets the supervisor and `task_status`."""
 
 
 class Supervisor:
@@ -68,6 +66,7 @@ class Supervisor:
         workers: Sequence[Worker] = (),
         sources: Sequence[Source] = (),
         companions: Sequence[Companion] = (),
+        servers: Sequence[Server] = (),
         closes_log: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -90,11 +89,11 @@ class Supervisor:
         self._caretakers: list[Reclaimer | Indexer] = []
         self._schema = schema
         self._workers = workers
-        self._sources = sources
+        self._sources = WaysIn([partial(self._call_source, source) for source in sources])
+        self._servers = WaysIn([partial(server, self) for server in servers])
         self._companions = companions
         self._closes_log = closes_log
         self._scope = CancelScope()
-        self._source_scope = CancelScope()
         self._actor_ended = asyncio.Event()
         self._workers_ended = asyncio.Event()
         self._checkpointer_ended = asyncio.Event()
@@ -211,6 +210,7 @@ class Supervisor:
         self.mailbox.open()
         self._enter("running")
         self.started.set()
+        group.start_soon(self._servers.run, self._guarded)
         group.start_soon(self._guarded, self._run_work)
         await self.stopping.wait()
         await self._wind_down()
@@ -293,10 +293,7 @@ class Supervisor:
         async with create_task_group() as group:
             for worker in self._workers:
                 group.start_soon(self._guarded, self._run_worker, worker)
-            with self._source_scope:
-                async with create_task_group() as sources:
-                    for source in self._sources:
-                        sources.start_soon(self._guarded, source, self.orchestrator)
+            await self._sources.run(self._guarded)
         self._workers_ended.set()
         self.stop("all work has ended")
 
@@ -309,13 +306,19 @@ class Supervisor:
             self.failure = self.failure or error
             self.stop(str(error))
 
+    def _call_source(self, source: Source) -> Awaitable[object]:
+        assert self.orchestrator is not None
+        return source(self.orchestrator)
+
     # -- the way down -------------------------------------------------------------------------
 
     async def _wind_down(self) -> None:
         assert self._checkpointer is not None
         self._enter("draining", self.stop_reason)
-        self._source_scope.cancel()
+        self._sources.cancel()
+        self._servers.cancel()
         await self._end_workers()
+        await self._servers.ended.wait()
         self.mailbox.close(ClosedError("the orchestrator is closing"))
         await self._actor_ended.wait()
         for caretaker in self._caretakers:

@@ -53,14 +53,12 @@ class Repaired(msgspec.Struct, frozen=True):
     repairs: Repairs
 
 
-def repair(
-    fs: FileSystem, end: JournalEnd, *, epoch: int, store: str | None, key: str | None = None
-) -> Repaired:
+def repair(fs: FileSystem, end: JournalEnd, *, epoch: int, store: str | None) -> Repaired:
     """Repair the newest file and return it open; everything in it is durable then.
 
-    `epoch`, `store` and `key` are for a header that has to be made; the store is taken from the
-    file before where there is one. Raises `OSError`, and `CorruptionError` if what is written again
-    is no longer what was read.
+    `epoch` and `store` are for a header that has to be made; the store is taken from the file
+    before where there is one. Raises `OSError`, and `CorruptionError` if what is written again is
+    no longer what was read.
     """
     path = end.files[-1].path
     if end.leftover is not None:
@@ -73,7 +71,7 @@ def repair(
             torn_path = _set_aside(fs, path, end.tail, read_all(fs, fd, end.tail.offset))
             fs.truncate(fd, end.tail.offset)
         if end.header_broken:
-            header, position = _remake_header(fs, fd, end, epoch, store, key)
+            header, position = _remake_header(fs, fd, end, epoch, store)
             rewritten = 0
         else:
             assert end.header is not None
@@ -110,8 +108,8 @@ def _set_aside(fs: FileSystem, path: Path, torn: Torn, region: bytes) -> Path:
     return aside
 
 
-def _remake_header(  # noqa: PLR0917  # all that a header says
-    fs: FileSystem, fd: int, end: JournalEnd, epoch: int, store: str | None, key: str | None
+def _remake_header(
+    fs: FileSystem, fd: int, end: JournalEnd, epoch: int, store: str | None
 ) -> tuple[Header, Position]:
     before = end.position
     known = end.header
@@ -125,7 +123,6 @@ def _remake_header(  # noqa: PLR0917  # all that a header says
         first=before.seq + 1,
         forked_from=None if known is None else known.forked_from,
         prev=before.hash,
-        key=key,
     )
     write_all(fs, fd, line, 0)
     header = parse_line(line)

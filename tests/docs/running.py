@@ -4,8 +4,10 @@
   (`# worker.py`) becomes that file instead, for the commands after it.
 - `console`: each line that begins with `$ ` is a command, and what follows it, up to the next one,
   is what it says on stdout and stderr; `...` stands for anything, and for any lines where it is
-  alone. It exits with 0, unless the next command is `echo $?`.
+  alone. It exits with 0, unless the next command is `echo $?`. A program that is named behind the
+  language is one that the block needs: where it is not installed, the block is left out.
 - `json` and `jsonl`: parsed; with a file's name behind the language they become that file.
+- `js`: becomes the file that is named behind the language.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +26,7 @@ from pathlib import Path
 from tests.docs.markdown import REPOSITORY, Block, read
 
 TIMEOUT_S = 20
-LANGUAGES = {"python", "console", "json", "jsonl", "ini", "text"}
+LANGUAGES = {"python", "console", "json", "jsonl", "ini", "js", "text"}
 
 _FILE = re.compile(r"# (\w+\.py)")
 _TARGET = re.compile(r"make ([\w-]+)")
@@ -35,12 +38,20 @@ def run(block: Block, document: str, directory: Path) -> None:
         _run_python(block, f"{document}, line {block.line}", directory)
     elif block.language == "console":
         _run_console(block, directory)
-    elif block.language in {"json", "jsonl"}:
-        _parse(block)
+    elif block.language in {"json", "jsonl", "js"}:
+        if block.language != "js":
+            _parse(block)
         if "." in block.name:
             path = directory / block.name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
+
+
+def missing_program(block: Block) -> str | None:
+    """The program that a block needs and that is not installed, if there is one."""
+    if block.language == "console" and block.name and shutil.which(block.name) is None:
+        return block.name
+    return None
 
 
 def _run_python(block: Block, place: str, directory: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from penin.runtime.open import Opening
 from penin.runtime.past import read_state
 from penin.runtime.store import store_at
 from penin.runtime.supervisor import Supervisor
+from penin.runtime.ways_in import Server
 from penin.settings import Settings
 from tests.core.model import contents
 from tests.fakes.crashable_filesystem import CrashableFileSystem
@@ -37,10 +38,11 @@ def open_on(
     directory: Path = STORE,
     logger: Any = None,
     schema: Schema | None = None,
+    servers: Sequence[Server] = (),
     **settings: Any,
 ) -> Opening:
     """What `penin.open` gives, on another file system."""
-    return Opening(directory, Settings(**settings), logger, fs, schema)
+    return Opening(directory, Settings(**settings), logger, fs, schema, servers=servers)
 
 
 def state_on(fs: Any, directory: Path = STORE) -> OmegaMetaOrchestrator:
@@ -105,7 +107,6 @@ class GatedFileSystem:
 
     def __init__(self, inner: CrashableFileSystem | None = None) -> None:
         self.inner = CrashableFileSystem() if inner is None else inner
-        self.keys = self.inner.keys
         self._gates: list[Gate] = []
         self._paths: dict[int, Path] = {}
 
@@ -263,14 +264,18 @@ async def supervised(
     *,
     workers: Any = (),
     sources: Any = (),
+    servers: Any = (),
     schema: Any = None,
+    directory: Any = STORE,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """A supervisor on a store, started; it is stopped at the end, if it has not ended."""
     chosen = Settings(**settings)
     log = RecordedLog()
-    store = store_at(STORE, chosen, CrashableFileSystem() if fs is None else fs)
-    supervisor = Supervisor(store, chosen, log, schema=schema, workers=workers, sources=sources)
+    store = store_at(directory, chosen, CrashableFileSystem() if fs is None else fs)
+    supervisor = Supervisor(
+        store, chosen, log, schema=schema, workers=workers, sources=sources, servers=servers
+    )
     running = Running(supervisor, log)
     try:
         await within(running.supervisor.started.wait())

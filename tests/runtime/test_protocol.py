@@ -1,7 +1,7 @@
 """The contract of `AsyncOrchestrator`: what every implementation of it must pass.
 
 An implementation is an async context manager that yields an open, empty orchestrator, and the name
-that it has in the list. A remote client is added to `IMPLEMENTATIONS` and nothing else.
+that it has in the list.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import math
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
@@ -50,7 +52,32 @@ async def of_a_supervisor():
         yield running.orchestrator
 
 
-IMPLEMENTATIONS = [on_files, on_files_every_second, in_memory, of_a_supervisor]
+@asynccontextmanager
+async def over_the_socket(fsync="always"):
+    # The socket alone is on the disk.
+    with TemporaryDirectory() as directory:
+        opening = open_on(
+            CrashableFileSystem(),
+            directory=Path(directory),
+            servers=[penin.SocketServer()],
+            fsync=fsync,
+        )
+        async with opening, penin.connect(directory) as orchestrator:
+            yield orchestrator
+
+
+def over_the_socket_every_second():
+    return over_the_socket("everysec")
+
+
+IMPLEMENTATIONS = [
+    on_files,
+    on_files_every_second,
+    in_memory,
+    of_a_supervisor,
+    over_the_socket,
+    pytest.param(over_the_socket_every_second, marks=pytest.mark.long),
+]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS, ids=lambda made: made.__name__)

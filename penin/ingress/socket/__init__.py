@@ -1,0 +1,1 @@
+"""The Unix-domain socket of a running worker: `docs/protocol.md` is what it speaks."""

@@ -1,0 +1,414 @@
+"""One connection of the socket: requests in, replies out, in the same order.
+
+Rules:
+
+1. Messages go to the mailbox as they come, many at a time and in their order. A query begins when
+   everything before it on the connection is answered, and nothing behind it is taken before it is:
+   it sees what stands before it, and no more of its own connection.
+2. Whatever is in a line, it is answered: with a reason, where it is refused. The connection goes
+   on.
+3. Nothing more is taken while too much is on its way, or while the other end does not read: then
+   the bytes stay in the kernel, and its client waits. Nobody else does.
+4. What is on its way when a connection is lost is not withdrawn, but for the one message that may
+   be waiting for room in the mailbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from penin.core.transitions import Ack, Message, Origin
+from penin.core.vocabulary import message as message_of
+from penin.errors import (
+    BusyError,
+    ClosedError,
+    ForbiddenError,
+    MailboxFullError,
+    PeninError,
+    RefusedError,
+    RefusedTypeError,
+    RefusedValueError,
+)
+from penin.ingress.lines import decode_line
+from penin.ingress.socket import wire
+from penin.ingress.socket.address import is_allowed, peer_of
+from penin.ingress.socket.lines import LONG_BYTES, TOO_LONG, TOO_MANY, Discarded, IncomingLines
+from penin.ingress.socket.queries import QUERIES, WAITING, Members
+from penin.ingress.socket.subscription import SUBSCRIBE, subscribe
+
+if TYPE_CHECKING:
+    from penin.ingress.socket.server import SocketServer
+
+REQUESTS_MAX: Final = 1024
+"""How many requests of one connection are on their way."""
+REQUESTS_BYTES_MAX: Final = 16 * 2**20
+"""The same in bytes of their messages; the one that goes beyond it is taken."""
+UNREAD_BYTES_MAX: Final = 2**18
+"""With more replies than this unread, nothing more is taken from a connection."""
+LINES_AT_ONCE: Final = 64
+"""So many lines are taken from one connection before it is another one's turn."""
+REFUSED_WAIT_S: Final = 1.0
+"""How long a connection that is not let in may take to read why."""
+SOURCE: Final = "socket"
+
+
+class _Request(msgspec.Struct):
+    """A request that is not answered yet; of a query its `type` and `members`.
+
+    `answer` is that of a message, or of a query that has begun, which writes its reply itself.
+    A reply that needs no waiting is in `line`.
+    """
+
+    head: bytes
+    size: int = 0
+    answer: asyncio.Future[Any] | None = None
+    line: bytes = b""
+    type: str = ""
+    members: Members = {}
+    is_watched: bool = False
+
+
+class Connection(asyncio.Protocol):
+    """See the head of the module.
+
+    `settled` is set when nothing is on its way any more after `stop`, `lost` when it is gone.
+    """
+
+    def __init__(self, server: SocketServer) -> None:
+        self.settled = asyncio.Event()
+        self.lost = asyncio.Event()
+        self._server = server
+        self._lines = IncomingLines(server.long_lines)
+        self._requests: deque[_Request] = deque()
+        self._requests_bytes = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._query: asyncio.Task[None] | None = None
+        self._query_type = ""
+        self._has_query = False  # nothing behind it is taken
+        self._is_subscribed = False  # nothing that comes after that is looked at
+        self._room = asyncio.Event()  # the other end reads
+        self._room.set()
+        self._is_waiting = False  # one line is read on a thread, or waits for the mailbox
+        self._is_reading = True
+        self._is_at_end = False  # the other end sends nothing more
+        self._is_stopping = False
+        self._is_last_said = False  # what comes is not looked at, until the other end closes
+
+    # -- what asyncio tells -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let it in, or say why not and close it."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=UNREAD_BYTES_MAX)
+        peer = peer_of(transport.get_extra_info("socket"))
+        self._origin = Origin(SOURCE, None if peer is None else f"process {peer[0]}")
+        refusal: PeninError | None = self._server.refusal()
+        if peer is not None and not is_allowed(peer[1]):
+            refusal = ForbiddenError(f"this worker belongs to another user than {peer[1]}")
+            self._server.log.warning("connection.refused", uid=peer[1], pid=peer[0])
+        self._server.connections.add(self)
+        if refusal is not None:
+            self._is_stopping = True
+            self._say_last(wire.error_line(b"{", refusal))
+            asyncio.get_running_loop().call_later(REFUSED_WAIT_S, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; they are looked at when it is this connection's turn."""
+        if not self._is_stopping and not self._is_subscribed:
+            self._lines.feed(data)
+            self._server.give_turn(self)
+
+    def eof_received(self) -> bool:
+        """Nothing more comes; what is on its way is answered all the same."""
+        if self._is_last_said:
+            return False
+        self._is_at_end = True
+        self._lines.end()
+        if self._query_type == SUBSCRIBE:
+            self._transport.close()
+        self._server.give_turn(self)
+        return True
+
+    def pause_writing(self) -> None:
+        """The other end does not read."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """It does."""
+        self._room.set()
+        self._server.give_turn(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Let go of everything; nothing more can be answered."""
+        del error
+        self._is_stopping = True
+        self._lines.clear()
+        for request in self._requests:
+            if request.answer is not None:
+                request.answer.add_done_callback(_look_at)
+        self._requests.clear()
+        for task in self._tasks:
+            task.cancel()
+        self._server.connections.discard(self)
+        self.settled.set()
+        self.lost.set()
+
+    # -- taking lines -------------------------------------------------------------------------
+
+    def take_turn(self) -> bool:
+        """Take some lines, and send what is answered; whether there is more to take at once."""
+        for _ in range(LINES_AT_ONCE):
+            if not self._lines or not self._can_take():
+                break
+            self._take(self._lines.take())
+        self._answer()
+        has_more = bool(self._lines) and self._can_take()
+        self._set_reading(self._is_subscribed or (not self._lines and self._can_take()))
+        if not self._requests and not self._is_waiting:
+            if self._is_stopping:
+                self.settled.set()
+            elif self._is_at_end and not self._lines:
+                self._transport.close()
+        return has_more
+
+    def _can_take(self) -> bool:
+        return not (
+            self._is_waiting
+            or self._is_stopping
+            or self._has_query
+            or len(self._requests) >= REQUESTS_MAX
+            or self._requests_bytes >= REQUESTS_BYTES_MAX
+            or not self._room.is_set()
+        )
+
+    def _set_reading(self, wanted: bool) -> None:  # noqa: FBT001  # the state, by its name
+        if wanted == self._is_reading or self._transport.is_closing():
+            return
+        self._is_reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _take(self, line: bytes | Discarded) -> None:
+        if isinstance(line, Discarded):
+            reason = TOO_MANY if line.is_busy else TOO_LONG
+            self._refuse(b"{", BusyError(reason) if line.is_busy else _refused(reason))
+        elif len(line) > LONG_BYTES:
+            self._is_waiting = True
+            self._start(self._take_long(line))
+        elif line.strip():
+            self._enter(*_parsed(line, self._origin))
+
+    async def _take_long(self, line: bytes) -> None:
+        parsed = await asyncio.to_thread(_parsed, line, self._origin)
+        self._is_waiting = False
+        self._enter(*parsed)
+        self._server.give_turn(self)
+
+    def _enter(self, head: bytes, found: Message | tuple[str, Members] | RefusedError) -> None:
+        """Bring a request on its way."""
+        if isinstance(found, Message):
+            self._send(head, found)
+        elif isinstance(found, RefusedError):
+            self._refuse(head, found)
+        else:
+            self._requests.append(_Request(head, type=found[0], members=found[1]))
+            self._has_query = True
+            if found[0] == SUBSCRIBE:
+                self._is_subscribed = True
+                self._lines.clear()
+
+    def _send(self, head: bytes, message: Message) -> None:
+        size = len(message.raw)
+        orchestrator = self._server.orchestrator
+        answer: asyncio.Future[Ack]
+        try:
+            answer = asyncio.ensure_future(orchestrator.send_nowait(message))
+        except MailboxFullError:
+            # Others fill the mailbox: it waits for its turn, and nothing overtakes it.
+            self._is_waiting = True
+            answer = self._start(self._send_waiting(message))
+        except PeninError as error:
+            self._requests.append(_Request(head, line=wire.error_line(head, error)))
+            return
+        self._requests_bytes += size
+        self._requests.append(_Request(head, size, answer))
+
+    async def _send_waiting(self, message: Message) -> Ack:
+        try:
+            return await self._server.orchestrator.send(message)
+        finally:
+            self._is_waiting = False
+            self._server.give_turn(self)
+
+    def _refuse(self, head: bytes, error: PeninError) -> None:
+        if isinstance(error, RefusedError):
+            self._server.log.warning(
+                "message.refused",
+                source=SOURCE,
+                field=error.field,
+                reason=error.reason,
+                **({} if self._origin.name is None else {"name": self._origin.name}),
+            )
+        self._requests.append(_Request(head, line=wire.error_line(head, error)))
+
+    # -- answering ----------------------------------------------------------------------------
+
+    def _answer(self) -> None:
+        """Send the replies that are there, up to the first request that is not answered."""
+        lines: list[bytes] = []
+        while self._requests:
+            request = self._requests[0]
+            answer = request.answer
+            if answer is None and not request.line:
+                self._write(lines)
+                lines = []
+                answer = request.answer = self._begin(request)
+            if answer is not None:
+                if not answer.done():
+                    self._watch(request, answer)
+                    break
+                lines.append(_reply(request.head, answer))
+                if request.type:
+                    self._has_query = False
+                    # A subscription that failed takes its connection with it.
+                    self._is_at_end = self._is_at_end or request.type == SUBSCRIBE
+            else:
+                lines.append(request.line)
+            self._requests_bytes -= request.size
+            self._requests.popleft()
+        self._write(lines)
+
+    def _watch(self, request: _Request, answer: asyncio.Future[Any]) -> None:
+        if not request.is_watched:
+            request.is_watched = True
+            answer.add_done_callback(self._on_answer)
+
+    def _on_answer(self, _: object) -> None:
+        self._server.give_turn(self)
+
+    def _write(self, lines: list[bytes]) -> None:
+        if lines and not self._transport.is_closing():
+            self._transport.write(b"".join(lines))
+
+    async def _write_with_room(self, line: bytes) -> None:
+        """Write a line of a query, and wait until the other end takes more."""
+        if self._transport.is_closing():
+            await self.lost.wait()  # which ends this task
+        self._transport.write(line)
+        await asyncio.sleep(0)
+        await self._room.wait()
+
+    def _begin(self, request: _Request) -> asyncio.Task[None]:
+        self._query_type = request.type
+        if request.type == SUBSCRIBE and self._is_at_end:
+            self._transport.close()
+        query = subscribe if request.type == SUBSCRIBE else QUERIES[request.type]
+        self._query = self._start(
+            query(self._server.supervisor, request.head, request.members, self._write_with_room)
+        )
+        return self._query
+
+    def _start(self, coroutine: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or isinstance(error := task.exception(), PeninError) or error is None:
+            return
+        assert isinstance(error, Exception)
+        self.fail(error)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Take nothing more; what may wait for ever is given up."""
+        self._is_stopping = True
+        self._set_reading(wanted=False)
+        self._lines.clear()
+        if self._query is not None and self._query_type in (*WAITING, SUBSCRIBE):
+            self._query.cancel()
+        self._server.give_turn(self)
+
+    def finish(self, reason: str) -> None:
+        """Say that the worker stops, as the last thing."""
+        if not self._transport.is_closing() and not self._is_last_said:
+            self._say_last(wire.stopping_line(reason))
+            self._set_reading(wanted=True)
+        if self._is_at_end:
+            self._transport.close()
+
+    def _say_last(self, line: bytes) -> None:
+        """Write a last line; the connection is closed when the other end has closed it.
+
+        Closed at once, it would fail what the other end is sending, and that would look away
+        before it has read this.
+        """
+        self._is_last_said = True
+        self._transport.write(line)
+        self._transport.write_eof()
+
+    def fail(self, error: Exception) -> None:
+        """Say that something of ours went wrong, and close the connection."""
+        self._server.log.error("connection.failed", cause=repr(error), exc_info=error)
+        self._transport.abort()
+
+    def abort(self) -> None:
+        """Close it at once, whatever is unread."""
+        self._transport.abort()
+
+
+def _reply(head: bytes, answer: asyncio.Future[Any]) -> bytes:
+    """The reply to a request whose answer is there; nothing where a query has written its own."""
+    if answer.cancelled():
+        return wire.error_line(head, ClosedError(wire.CLOSED))
+    error = answer.exception()
+    if error is None:
+        ack = answer.result()
+        return b"" if ack is None else wire.ack_line(head, ack)
+    if isinstance(error, PeninError):
+        return wire.error_line(head, error)
+    return b""  # a bug of ours: the connection is closed for it
+
+
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    """An answer that nobody waits for any more, so that its exception is not reported."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+def _refused(reason: str) -> RefusedValueError:
+    return RefusedValueError("message", reason)
+
+
+def _parsed(
+    line: bytes, origin: Origin
+) -> tuple[bytes, Message | tuple[str, Members] | RefusedError]:
+    """What a line asks for, and how its reply begins."""
+    head = b"{"
+    try:
+        content = decode_line(line)
+        if not isinstance(content, dict):
+            reason = f"{type(content).__name__} is not a JSON object"
+            raise RefusedTypeError("message", reason)
+        head = wire.head_of(wire.request_of(content))
+        kind = content.get("type")
+        if isinstance(kind, str) and (kind in QUERIES or kind == SUBSCRIBE):
+            del content["type"]
+            return head, (kind, content)
+        return head, message_of(content, origin)
+    except RefusedError as error:
+        return head, error
+    except RecursionError:
+        return head, _refused("nested too deep")
+    except PeninError as error:
+        return head, RefusedTypeError("message", str(error))

@@ -1,0 +1,134 @@
+"""The server of the socket: who is connected, and whose turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from anyio import CancelScope, move_on_after, to_thread
+
+from penin.errors import BusyError, ClosedError, PeninError, UsageError
+from penin.ingress.socket.address import SOCKET_NAME, listening_socket
+from penin.ingress.socket.connection import SOURCE, Connection
+from penin.ingress.socket.lines import LongLines
+
+if TYPE_CHECKING:
+    from penin.logs import EventLog
+    from penin.runtime.orchestrator import EmbeddedOrchestrator
+    from penin.runtime.supervisor import Supervisor
+
+CONNECTIONS_MAX: Final = 512
+SLICE_S: Final = 0.005
+"""After so long on the loop, taking lines lets the other tasks run."""
+ANSWERS_WAIT_S: Final = 10.0
+"""How long a stop waits for what is on its way."""
+READERS_WAIT_S: Final = 1.0
+"""How long it waits after that for clients to read what they were sent."""
+
+
+class SocketServer:
+    """Serves the store of a supervisor on `penin.sock`, until it is cancelled.
+
+    Where the socket cannot be made it says so in the log, and returns: the store works without.
+    Cancelled, it takes nothing more, answers what is on its way, and says that the worker stops.
+    """
+
+    def __init__(self) -> None:
+        self.connections: set[Connection] = set()
+        self.long_lines = LongLines()
+        self._turns: deque[Connection] = deque()
+        self._has_turn: set[Connection] = set()
+        self._is_scheduled = False
+        self._is_closing = False
+
+    async def __call__(self, supervisor: Supervisor) -> None:
+        """Serve; for the task group of the supervisor. Raises UsageError for a store in memory."""
+        directory = supervisor.store.directory
+        if directory is None:
+            raise UsageError("a store in memory has no socket: it is of one process")
+        assert supervisor.orchestrator is not None  # it is there before a server is called
+        self.supervisor = supervisor
+        self.orchestrator: EmbeddedOrchestrator = supervisor.orchestrator
+        self.log: EventLog = supervisor.log
+        path = directory / SOCKET_NAME
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        try:
+            listening = await to_thread.run_sync(listening_socket, directory)
+        except (OSError, PeninError) as error:
+            self.log.warning("socket.failed", path=str(path), cause=str(error))
+            return
+        begun_s = loop.time()
+        server: asyncio.AbstractServer | None = None
+        try:
+            server = await loop.create_unix_server(lambda: Connection(self), sock=listening)
+            self.log.info("ingress.opened", source=SOURCE, name=str(path))
+            await loop.create_future()
+        finally:
+            if server is not None:
+                server.close()
+            listening.close()
+            with CancelScope(shield=True):
+                await self._end(path)
+            seconds = round(loop.time() - begun_s, 6)
+            self.log.info("ingress.ended", source=SOURCE, name=str(path), seconds=seconds)
+
+    def refusal(self) -> PeninError | None:
+        """Why one more connection is not let in, if it is not."""
+        if self._is_closing:
+            return ClosedError("the worker is stopping")
+        if len(self.connections) >= CONNECTIONS_MAX:
+            return BusyError(f"{CONNECTIONS_MAX} connections are open, and no more are taken")
+        return None
+
+    # -- turns --------------------------------------------------------------------------------
+
+    def give_turn(self, connection: Connection) -> None:
+        """Let a connection take lines and send answers, soon, when the ones before it have."""
+        if connection not in self._has_turn:
+            self._has_turn.add(connection)
+            self._turns.append(connection)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._run_turns)
+
+    def _run_turns(self) -> None:
+        self._is_scheduled = False
+        deadline_s = self._loop.time() + SLICE_S
+        while self._turns:
+            connection = self._turns.popleft()
+            self._has_turn.discard(connection)
+            try:
+                if connection.take_turn():
+                    self.give_turn(connection)
+            except Exception as error:  # noqa: BLE001  # a bug of ours costs one connection, not all
+                connection.fail(error)
+            if self._turns and self._loop.time() > deadline_s:
+                self._schedule()
+                return
+
+    # -- the end ------------------------------------------------------------------------------
+
+    async def _end(self, path: Path) -> None:
+        self._is_closing = True
+        with contextlib.suppress(OSError):
+            await to_thread.run_sync(path.unlink)
+        for connection in list(self.connections):
+            connection.stop()
+        with move_on_after(ANSWERS_WAIT_S):
+            for connection in list(self.connections):
+                await connection.settled.wait()
+        for connection in list(self.connections):
+            connection.finish(self.supervisor.stop_reason)
+        with move_on_after(READERS_WAIT_S):
+            for connection in list(self.connections):
+                await connection.lost.wait()
+        for connection in list(self.connections):
+            connection.abort()
+            await connection.lost.wait()

@@ -1,0 +1,63 @@
+"""Transitions as they become durable, one a line, from any seq that the journal still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from anyio import to_thread
+
+from penin.ingress.socket import wire
+from penin.ingress.socket.queries import Members, Write, check_members, whole
+from penin.runtime.following import JournalFollower
+from penin.runtime.ledger import entries_of, journal_of
+from penin.storage.commits import Commit
+from penin.storage.filesystem import OsFileSystem
+
+if TYPE_CHECKING:
+    from penin.runtime.supervisor import Supervisor
+
+SUBSCRIBE: Final = "subscribe"
+PART_BYTES: Final = 2**18
+"""About so many bytes are read and written at a time."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+async def subscribe(supervisor: Supervisor, head: bytes, members: Members, write: Write) -> None:
+    """Write the transitions from `from_seq` on, past ones and then each that becomes durable.
+
+    Ends only by cancellation, or raises what reading the journal raises: NotKeptError for a place
+    before what is kept, also where the reader is so slow that a checkpoint overtakes it.
+    """
+    check_members(members, ("from_seq",))
+    orchestrator, directory = supervisor.orchestrator, supervisor.store.directory
+    assert orchestrator is not None
+    assert directory is not None
+    default = orchestrator.durable_seq + 1
+    from_seq = whole(members, "from_seq", at_least=1, default=default)
+    follower = JournalFollower(OsFileSystem(), directory, from_seq)
+    await to_thread.run_sync(follower.check)
+    await write(wire.value_line(head, b"%d" % from_seq))
+    while True:
+        await orchestrator.durable(follower.next_seq)
+        commits = follower.commits(orchestrator.durable_seq)
+        while lines := await to_thread.run_sync(_next_lines, commits, directory, from_seq):
+            await write(lines)
+
+
+def _next_lines(commits: Iterator[Commit], directory: Path, from_seq: int) -> bytes:
+    """The lines of some commits; nothing at their end."""
+    lines: list[bytes] = []
+    size = 0
+    for commit in commits:
+        for entry in entries_of(commit, journal_of(directory)):
+            if entry.seq >= from_seq:
+                line = _encode(entry) + b"\n"
+                lines.append(line)
+                size += len(line)
+        if size >= PART_BYTES:
+            break
+    return b"".join(lines)
