@@ -19,6 +19,7 @@ from penin.runtime.open import load
 from penin.runtime.open import open_store as open  # penin.open, as gzip.open
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.protocol import AsyncOrchestrator
+from penin.runtime.rekey import Rekeyed, rekey
 from penin.runtime.restore import Restored, restore
 from penin.runtime.run import run
 from penin.runtime.verify import StoreReport, verify
@@ -37,6 +38,7 @@ __all__ = [
     "NumericVectorArtifact",
     "OmegaMetaOrchestrator",
     "PeninError",
+    "Rekeyed",
     "RemoteOrchestrator",
     "Restored",
     "Settings",
@@ -48,6 +50,7 @@ __all__ = [
     "load",
     "open",
     "open_sync",
+    "rekey",
     "restore",
     "run",
     "state_decoder",

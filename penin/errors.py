@@ -220,6 +220,32 @@ class ExpansionError(FormatError):
         self.limit_bytes = limit_bytes
 
 
+class KeyRequiredError(FormatError):
+    """It is encrypted, and no key was given."""
+
+    def __init__(self, path: Path | str, reason: str | None = None) -> None:
+        ours = "it is encrypted; say where its key is, with --key-from or the setting key_from"
+        super().__init__(path, reason or ours)
+
+
+class WrongKeyError(FormatError):
+    """The data keys of the store are wrapped by another master key than the one that was given."""
+
+    def __init__(self, path: Path | str, reason: str | None = None) -> None:
+        super().__init__(path, reason or "the key that was given is not the one of this store")
+
+
+class NotEncryptedError(FormatError):
+    """A key was given, and what was to be opened with it is not encrypted: it is refused."""
+
+    def __init__(self, path: Path | str, reason: str | None = None) -> None:
+        ours = (
+            "it is not encrypted, and a key was given, with which nothing plain is opened; "
+            "penin convert makes an encrypted store of a plain one"
+        )
+        super().__init__(path, reason or ours)
+
+
 LockHolderPlace = Literal["here", "this host", "another host", "a child", "unknown"]
 """Where the process is that took the lock of a store, seen from one that was refused."""
 

@@ -24,6 +24,7 @@ KEEP_LAST_MIN: Final = 2
 """The newest, and the way back from a damaged one."""
 LEVELS_MAX: Final[dict[Compression, int]] = {"gzip": 9, "zstd": 19}
 """The highest level; the lowest is 1. Beyond 19, zstd takes hundreds of MiB of memory."""
+_KEY_SOURCE: Final = re.compile(r"(file|env|command):(.+)", re.DOTALL)
 _SECONDS_OF_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LEVEL: Final = re.compile(r"[0-9]{1,2}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
@@ -32,7 +33,9 @@ _LIMITS: Final = {
     "history_maxlen": HISTORY_MAXLEN_LIMIT,
 }
 _CAN_BE_ZERO: Final = frozenset({"keep_daily", "lock_wait_s", "stop_grace_s", "cancel_grace_s"})
-_TEXTS: Final = frozenset({"fsync", "format", "compress", "keep_within", "keep_journal"})
+_TEXTS: Final = frozenset(
+    {"fsync", "format", "compress", "key_from", "keep_within", "keep_journal"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,9 @@ class Settings:
         (extra `penin[zstd]`), or with a level, 1 to 9 or 1 to 19: `zstd:9`. None takes that of the
         store (nothing, for a new one). It is fixed when a store is made, but for the level; asking
         for another one is a FormatError.
+    key_from: where the key of an encrypted store comes from (extra `penin[crypto]`): `file:PATH`,
+        `env:NAME` or `command:COMMAND`, never the key itself. None opens plain stores only, and a
+        key encrypted ones only. A new store is encrypted where a key is named.
     mailbox_messages_max, mailbox_bytes_max: the mailbox is full at either.
     batch_messages_max, batch_bytes_max: a commit takes no further message at either.
     checkpoint_interval_s: the time between checkpoints; one is skipped when nothing changed.
@@ -72,6 +78,7 @@ class Settings:
     fsync: Fsync = "always"
     format: Format | None = None
     compress: str | None = None
+    key_from: str | None = None
     mailbox_messages_max: int = 10_000
     mailbox_bytes_max: int = 64 * 2**20
     batch_messages_max: int = 1024
@@ -101,6 +108,7 @@ class Settings:
             raise RefusedValueError("keep_journal", reason)
         duration_s(self.keep_within)
         compression_of(self.compress)
+        key_source(self.key_from)
         for field in fields(self):
             if field.name not in _TEXTS:
                 self._check_number(field.name, getattr(self, field.name))
@@ -125,6 +133,37 @@ class Settings:
         limit = _LIMITS.get(name)
         if limit is not None and number > limit:
             raise RefusedValueError(name, f"{_shown(number)} is over {limit}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """A place that a key comes from; as text, what named it."""
+
+    kind: Literal["file", "env", "command"]
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.place}"
+
+
+def key_source(text: str | None) -> KeySource | None:
+    """The place in `file:PATH`, `env:NAME` or `command:COMMAND`; None for None.
+
+    Raises RefusedTypeError or RefusedValueError, naming `key_from`. What was given is not shown: it
+    could be the key.
+    """
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise RefusedTypeError("key_from", "it is not a text such as file:PATH")
+    found = _KEY_SOURCE.fullmatch(text)
+    if found is None:
+        reason = (
+            "it is none of file:PATH, env:NAME and command:COMMAND, which say where the key is; "
+            "the key itself does not stand here"
+        )
+        raise RefusedValueError("key_from", reason)
+    return KeySource(found[1], found[2])  # type: ignore[arg-type]  # one of the pattern's
 
 
 def compression_of(text: str | None) -> tuple[Compression | None, int | None]:

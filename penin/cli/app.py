@@ -22,6 +22,8 @@ from penin.cli.get import get
 from penin.cli.import_ import import_
 from penin.cli.inspect import inspect
 from penin.cli.migrate import migrate
+from penin.cli.rejected import rejected
+from penin.cli.rekey import rekey
 from penin.cli.repair import repair
 from penin.cli.restore import restore
 from penin.cli.run import run
@@ -57,6 +59,8 @@ app.command(help=help.MIGRATE, context_settings=_HELP_OPTION)(migrate)
 app.command(help=help.CONVERT, context_settings=_HELP_OPTION)(convert)
 app.command(name="import", help=help.IMPORT, context_settings=_HELP_OPTION)(import_)
 app.command(help=help.EXPORT, context_settings=_HELP_OPTION)(export)
+app.command(help=help.REKEY, context_settings=_HELP_OPTION)(rekey)
+app.command(help=help.REJECTED, context_settings=_HELP_OPTION)(rejected)
 app.command(help=help.VERIFY, context_settings=_HELP_OPTION)(verify)
 app.command(help=help.REPAIR, context_settings=_HELP_OPTION)(repair)
 _ledger: Final = typer.Typer(
@@ -85,6 +89,8 @@ COMMANDS: Final = (
     "convert",
     "import",
     "export",
+    "rekey",
+    "rejected",
     "ledger verify",
     "ledger head",
     "ledger show",

@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    store_directory,
+)
 from penin.cli.terminal import counted, say
 from penin.errors import UsageError
 
@@ -21,6 +28,7 @@ def backup(
     *,
     json: JsonOption = False,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     from penin.cli.tables import print_json
@@ -28,7 +36,7 @@ def backup(
 
     directory, copy = store_directory(dir), store_directory(target)
     try:
-        made = backup_at(directory, copy)
+        made = backup_at(directory, copy, files_of(key_from))
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     if json:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    option,
+    store_directory,
+)
 from penin.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -17,6 +25,7 @@ _VERIFIED: Final = {None: "not checked", True: "yes", False: "DAMAGED"}
 def checkpoints(
     *,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
     verify: Annotated[
         bool, option("verify", "Read each whole, and check its digests and what is in it.")
     ] = False,
@@ -27,7 +36,7 @@ def checkpoints(
     from penin.cli.tables import print_json, print_table
 
     directory = store_directory(dir)
-    found = read_checkpoints(directory, verify=verify)
+    found = read_checkpoints(directory, files_of(key_from), verify=verify)
     if json:
         print_json({"dir": str(directory), "checkpoints": found})
     elif found:

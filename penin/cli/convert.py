@@ -36,15 +36,29 @@ def convert(
     compress: Annotated[
         str | None, option("compress", "Its snapshots and older journal: gzip, zstd or zstd:9.")
     ] = None,
+    key_from: Annotated[
+        str | None,
+        option("key_from", "Where the key of the new store is: it is encrypted. See penin run."),
+    ] = None,
+    source_key_from: Annotated[
+        str | None,
+        option("source_key_from", "Where the key of FILE is, if that is encrypted with another."),
+    ] = None,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(to)
     try:
         made = convert_file(
-            file, directory, accept_edited=accept_edited, format=format, compress=compress
+            file,
+            directory,
+            accept_edited=accept_edited,
+            format=format,
+            compress=compress,
+            key_from=key_from,
+            source_key_from=source_key_from,
         )
     except RefusedError as error:
-        raise UsageError(f"--{error.field}: {error.reason}") from error
+        raise UsageError(f"--{error.field.replace('_', '-')}: {error.reason}") from error
     except FileNotFoundError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
     artifacts = counted(made.knowledge_base_size, "artifact")

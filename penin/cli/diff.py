@@ -9,7 +9,15 @@ import msgspec
 import typer
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    option,
+    store_directory,
+)
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import counted, print_out, printable, say
 from penin.core.difference import BoundDifference, Difference, HistoryDifference, NameDifference
@@ -58,10 +66,11 @@ def diff(
         bool, option("all", f"All names, and not the first {NAMES_SHOWN} of each kind.")
     ] = False,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
     json: JsonOption = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    compared = compare(a, b, store_directory(dir))
+    compared = compare(a, b, store_directory(dir), files_of(key_from))
     for side in (compared.before, compared.after):
         for reason in side.passed_over:
             say(f"{reason}; an older snapshot and the journal took its place")

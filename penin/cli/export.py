@@ -7,14 +7,22 @@ from typing import Annotated, Literal
 
 import typer
 
-import penin
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, option, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    KeyOption,
+    files_of,
+    option,
+    store_directory,
+)
 from penin.cli.terminal import counted, progress_bar, say
+from penin.core.orchestrator import OmegaMetaOrchestrator
 from penin.errors import UsageError
 from penin.ingress.tables.opening import NPY, suffix_of
 from penin.ingress.tables.selection import Selection
 from penin.ingress.tables.writing import write_table
+from penin.runtime.past import read_state
 
 FileArgument = Annotated[
     Path,
@@ -51,13 +59,16 @@ def export(
     ] = None,
     overwrite: Annotated[bool, option("overwrite", "Replace files that are there.")] = False,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     beside = [None if name is None else Path(name) for name in (keys, metadata)]
     _check_paths(file, beside, overwrite=overwrite)
     directory = store_directory(dir)
     try:
-        knowledge_base = penin.load(directory).knowledge_base
+        knowledge_base = OmegaMetaOrchestrator.from_state(
+            read_state(directory, files_of(key_from))
+        ).knowledge_base
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     selection = Selection(knowledge_base, dtype, dimension)

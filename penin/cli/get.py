@@ -8,7 +8,15 @@ import msgspec
 import typer
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    option,
+    store_directory,
+)
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import counted, print_out, printable, say
 from penin.core.lookup import Kind, kinds_of, near_names
@@ -75,12 +83,13 @@ def get(
         option("last", "Only so many items of a history, the newest; for people 10.", min=0),
     ] = None,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
     json: JsonOption = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(dir)
     try:
-        state, envelope = read_store(directory)
+        state, envelope = read_store(directory, files_of(key_from))
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     kinds = kinds_of(state, name)

@@ -136,6 +136,29 @@ named and the exit code is {int(ExitCode.CORRUPT)}.
   penin backup /backups/$(date +%F) --dir memory
 """
 
+REKEY: Final = """\
+Let another master key open an encrypted store, which no worker has open.
+
+Writes keys.json anew and nothing else: the data keys are wrapped by the new master key, and one is
+added, with which everything is encrypted that is begun from then on. What was written before stays
+as it is. When it has ended, only the new key opens the store; interrupted, one of the two does.
+Keep the old key as long as there are backups from before.
+
+\b
+  openssl rand -base64 32 > new.key
+  penin rekey --key-from file:old.key --new-key-from file:new.key
+"""
+
+REJECTED: Final = """\
+Print the lines that were refused, byte for byte as they came.
+
+They are those of rejected.jsonl, decrypted where the store is encrypted. Mended, they can be sent
+again. Why each was refused is in the log (message.refused).
+
+\b
+  penin rejected --key-from file:/etc/penin.key > mended.jsonl
+"""
+
 INSPECT: Final = f"""\
 Show what one file is, what is in it, and where it is damaged.
 

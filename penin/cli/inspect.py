@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import JsonOption
+from penin.cli.options import JsonOption, KeyOption, files_of
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import counted, say
 from penin.core.summary import ColumnSummary, HistorySummary, StateSummary
@@ -24,9 +24,9 @@ SHOWN_MAX: Final = 20
 UNKNOWN: Final = "none"
 
 
-def inspect(file: FileArgument, *, json: JsonOption = False) -> int:
+def inspect(file: FileArgument, *, key_from: KeyOption = None, json: JsonOption = False) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    found = inspect_file(file)
+    found = inspect_file(file, files_of(key_from))
     if json:
         print_json(found)
     else:

@@ -11,7 +11,15 @@ import typer
 from penin.cli.exits import ExitCode
 from penin.cli.ledger_head import head_text, parsed_head
 from penin.cli.ledger_options import with_selection
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    option,
+    store_directory,
+)
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import counted, print_out, progress_bar, say
 from penin.errors import UsageError
@@ -68,13 +76,14 @@ def show(
     *,
     wanted: Selection,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
     json: Annotated[bool, option("json", "A JSON object a line, as in an export.")] = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     from penin.cli.ledger_lines import EntryLines
 
     lines = EntryLines(json=json)
-    for entry in _entries(dir, wanted):
+    for entry in _entries(dir, wanted, key_from):
         if not lines.print(entry):
             break
     return ExitCode.SUCCESS
@@ -87,11 +96,12 @@ def export(
     wanted: Selection,
     overwrite: Annotated[bool, option("overwrite", "Replace a file that is there.")] = False,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     from penin.storage.files import joined, replace_file
 
-    lines = _Counted(_json_lines(_entries(dir, wanted)))
+    lines = _Counted(_json_lines(_entries(dir, wanted, key_from)))
     if file == STDOUT:
         for line in lines:
             if not print_out(line.decode()):
@@ -116,8 +126,12 @@ def found(read: Any, dir: str) -> Any:  # the word of the option
         raise UsageError(f"--dir {dir}: {error.strerror}") from error
 
 
-def _entries(dir: str, wanted: Selection) -> Iterator[Entry]:  # the word of the option
-    entries = read_entries(store_directory(dir), wanted)
+def _entries(
+    dir: str,  # the word of the option
+    wanted: Selection,
+    key_from: str | None,
+) -> Iterator[Entry]:
+    entries = read_entries(store_directory(dir), wanted, files_of(key_from))
     try:
         yield from entries
     except FileNotFoundError as error:

@@ -18,7 +18,15 @@ from penin.cli.diff import (
     names_by_change,
 )
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    option,
+    store_directory,
+)
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import print_out, say
 from penin.cli.workers import load_named, put_working_directory_on_path
@@ -62,17 +70,19 @@ def migrate(
     ] = False,
     json: JsonOption = False,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(dir)
     put_working_directory_on_path()
     schema = _schema(migrations)
+    files = files_of(key_from)
     outcome, made = None, None
     try:
         if dry_run:
-            outcome = preview(directory, schema)
+            outcome = preview(directory, schema, files)
         else:
-            made = migrate_store(directory, schema, Settings())
+            made = migrate_store(directory, schema, Settings(), files)
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     ran = made or outcome

@@ -12,8 +12,10 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 import typer
 
 from penin.errors import RefusedError, UsageError
+from penin.runtime.key_source import files_with
 from penin.runtime.store import MEMORY
 from penin.settings import Settings
+from penin.storage.filesystem import OsFileSystem
 
 DIR_DEFAULT: Final = ".penin_omega"
 
@@ -25,6 +27,8 @@ SETTINGS_HELP: Final[dict[str, str]] = {
     "some 10,000 vectors on. Fixed when the store is made; json without it.",
     "compress": "Of snapshots and older journal files: gzip, zstd, or with a level, zstd:9. Fixed "
     "when the store is made, but for the level; not compressed without it.",
+    "key_from": "Where the key of an encrypted store comes from: file:PATH, env:NAME or "
+    "command:COMMAND. With it a new store is encrypted, and a plain one is refused.",
     "mailbox_messages_max": "The mailbox is full at so many messages.",
     "mailbox_bytes_max": "The mailbox is full at so many bytes.",
     "batch_messages_max": "A commit takes so many messages at most.",
@@ -59,6 +63,10 @@ def option(name: str, help: str, **more: Any) -> Any:  # noqa: A002  # typer's w
 
 Directory = Annotated[str, option("dir", "The store's directory; made if it is not there.")]
 ExistingDirectory = Annotated[str, option("dir", "The store's directory.")]
+KeyOption = Annotated[
+    str | None,
+    option("key_from", "Where the key of the store is, if it is encrypted: see penin run."),
+]
 JsonOption = Annotated[bool, option("json", "One JSON object, for programs.")]
 LogFormatOption = Annotated[
     Literal["auto", "json", "console"],
@@ -90,6 +98,14 @@ def store_directory(dir: str) -> Path:  # the word of the option
     if path.exists() and not path.is_dir():
         raise UsageError(f"--dir {dir}: it is not a directory")
     return path
+
+
+def files_of(key_from: str | None) -> OsFileSystem:
+    """The file system with the key that `--key-from` names. Raises UsageError."""
+    try:
+        return files_with(key_from)
+    except RefusedError as error:
+        raise UsageError(f"--key-from: {error.reason}") from error
 
 
 def with_settings(command: Callable[..., int]) -> Callable[..., int]:

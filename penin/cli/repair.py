@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    option,
+    store_directory,
+)
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import counted, is_terminal, printable, progress_bar, say
 from penin.errors import UsageError
@@ -22,15 +30,16 @@ def repair(
     *,
     to: Annotated[str, option("to", "The directory of the new store.", metavar="DIR")],
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
     yes: Annotated[bool, option("yes", "Do not ask.")] = False,
     json: JsonOption = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory, target = store_directory(dir), store_directory(to)
-    progress = Progress()
+    progress, files = Progress(), files_of(key_from)
     try:
         with progress_bar("reading", "bytes", progress.reading):
-            plan = plan_repair(directory, progress)
+            plan = plan_repair(directory, progress, files)
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     if not json:
@@ -39,7 +48,7 @@ def repair(
     if plan.is_needed:
         if not yes:
             _ask(target)
-        store = make_store(plan, target)
+        store = make_store(plan, target, files)
     if json:
         print_json({**_members(plan), "to": str(target), "made": store})
     if store is None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    option,
+    store_directory,
+)
 from penin.cli.terminal import counted, say
 from penin.errors import UsageError
 
@@ -35,6 +43,7 @@ def restore(
     ] = False,
     json: JsonOption = False,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     from penin.cli.tables import print_json
@@ -44,8 +53,9 @@ def restore(
     if sum(named is not None for named in (seq, checkpoint, at)) != 1:
         raise UsageError("exactly one of --seq, --checkpoint and --at names the state to restore")
     directory, target = store_directory(dir), store_directory(to)
+    files = files_of(key_from)
     try:
-        made = restore_at(directory, target, place, dry_run=dry_run)
+        made = restore_at(directory, target, place, dry_run=dry_run, fs=files)
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     for reason in made.passed_over:

@@ -32,6 +32,7 @@ from penin.ingress.lines import LineSource
 from penin.ingress.rejected import REJECTED_NAME, RejectedLines
 from penin.ingress.socket.server import SocketServer
 from penin.logs import Logs, configure
+from penin.runtime.key_source import files_with
 from penin.runtime.run import Service
 from penin.runtime.ways_in import Server
 from penin.runtime.workers import make_workers
@@ -103,7 +104,8 @@ def _run(
     failure: BaseException | None = None
     try:
         made = make_workers(functions, arguments)
-        source = LineSource([Input()], RejectedLines(directory), logs, waits_for_room=True)
+        rejected = RejectedLines(directory, files_with(settings.key_from))
+        source = LineSource([Input()], rejected, logs, waits_for_room=True)
         sources = [source] if stdin else []
         companions = [] if manager is None else [manager.run]
         service = Service(

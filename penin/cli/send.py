@@ -25,6 +25,7 @@ from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
 from penin.ingress.rejected import RejectedLines
 from penin.logs import Logs, configure
+from penin.runtime.key_source import files_with
 from penin.settings import Settings
 
 STDIN_NAME: Final = "-"
@@ -72,7 +73,7 @@ class _Sending:
         self._bytes_total = bytes_total
         self._directory = directory
         self._settings = settings
-        self._rejected = RejectedLines(directory)
+        self._rejected = RejectedLines(directory, files_with(settings.key_from))
         self._ended = Ended()
 
     def prepare(self, logs: Logs) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    store_directory,
+)
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import counted
 
@@ -17,12 +24,13 @@ if TYPE_CHECKING:
 def status(
     *,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
     json: JsonOption = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     from penin.cli.store_status import read_status
 
-    found = read_status(store_directory(dir))
+    found = read_status(store_directory(dir), files_of(key_from))
     if json:
         print_json(found)
     else:

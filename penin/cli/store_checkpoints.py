@@ -10,7 +10,7 @@ from penin.errors import StorageError, UsageError
 from penin.runtime.past import read_checkpoint
 from penin.runtime.recovery import check_store
 from penin.runtime.store import JOURNAL_DIRECTORY
-from penin.storage.filesystem import FileBlocks, OsFileSystem, storage_error
+from penin.storage.filesystem import FileBlocks, FileSystem, storage_error
 from penin.storage.reader import JournalReader
 from penin.storage.snapshots import CheckpointFile, FileSnapshotStore
 
@@ -30,14 +30,13 @@ class Checkpoint(msgspec.Struct, frozen=True):
     file: str
 
 
-def read_checkpoints(directory: Path, *, verify: bool) -> list[Checkpoint]:
+def read_checkpoints(directory: Path, fs: FileSystem, *, verify: bool) -> list[Checkpoint]:
     """The checkpoints of the store in a directory, oldest first, as they are on disk now.
 
     One that the writer deletes meanwhile is left out. With `verify`, each is read whole, and its
     digests, its name and its store are checked. Raises UsageError where there is no store, and
     StorageError where the directories cannot be read.
     """
-    fs = OsFileSystem()
     journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
     snapshots = FileSnapshotStore(fs, directory)
     files = snapshots.checkpoints()
@@ -55,7 +54,7 @@ def read_checkpoints(directory: Path, *, verify: bool) -> list[Checkpoint]:
 
 
 def _checkpoint(
-    fs: OsFileSystem, file: CheckpointFile, store: str | None, *, verify: bool
+    fs: FileSystem, file: CheckpointFile, store: str | None, *, verify: bool
 ) -> Checkpoint:
     size, verified, reason = 0, None, None
     try:

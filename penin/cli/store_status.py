@@ -20,7 +20,8 @@ from penin.runtime.recovery import apply_commit
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION
 from penin.storage.compression import split_suffix
-from penin.storage.filesystem import OsFileSystem
+from penin.storage.encryption import ENCRYPTED_SUFFIX
+from penin.storage.filesystem import FileSystem
 from penin.storage.reader import JournalReader
 from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import TENSORS_SUFFIX, FileSnapshotStore
@@ -93,8 +94,8 @@ class StoreStatus(msgspec.Struct, frozen=True):
     lock: LockState
 
 
-def read_status(directory: Path) -> StoreStatus:
-    """The store in a directory as it is on disk now.
+def read_status(directory: Path, fs: FileSystem) -> StoreStatus:
+    """The store in a directory as it is on disk now; `fs` has the key, where it is encrypted.
 
     Raises UsageError where there is no store, CorruptionError or FormatError for what a crash does
     not explain, and OSError.
@@ -102,15 +103,14 @@ def read_status(directory: Path) -> StoreStatus:
     for attempt in range(READ_TRIES_MAX):
         try:
             with advised(str(directory)):
-                return _read_once(directory)
+                return _read_once(directory, fs)
         except JournalGapError:
             if attempt == READ_TRIES_MAX - 1:
                 raise
     raise AssertionError  # the loop returns or raises
 
 
-def _read_once(directory: Path) -> StoreStatus:
-    fs = OsFileSystem()
+def _read_once(directory: Path, fs: FileSystem) -> StoreStatus:
     snapshots = FileSnapshotStore(fs, directory)
     journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
     rung = newest_readable(snapshots)
@@ -156,7 +156,7 @@ def _read_once(directory: Path) -> StoreStatus:
     )
 
 
-def _indexes(fs: OsFileSystem, directory: Path) -> list[IndexStatus]:
+def _indexes(fs: FileSystem, directory: Path) -> list[IndexStatus]:
     """Those that are there; a cache that cannot be read is none."""
     try:
         found = IndexFiles(fs, directory).found()
@@ -180,6 +180,8 @@ def _checkpoint(rung: Rung, snapshots: FileSnapshotStore) -> Checkpoint | None:
         form = f"{FORMAT} {version}" if version > 1 else "original"
     if compression is not None:
         form += f", {compression}"
+    if snapshots.suffix.endswith(ENCRYPTED_SUFFIX):
+        form += ", encrypted"
     kept = len(snapshots.checkpoints())
     return Checkpoint(rung.seq, rung.envelope.at, rung.size_bytes, kept, form)
 

@@ -12,7 +12,9 @@ from penin.cli.exits import ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
     ExistingDirectory,
+    KeyOption,
     environment_name,
+    files_of,
     option,
     store_directory,
 )
@@ -60,6 +62,7 @@ def tail(
     ] = None,
     key: Annotated[str | None, option("key", "Only those about this key or name.")] = None,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
     json: Annotated[bool, option("json", "A JSON object a line, as in a ledger export.")] = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
@@ -69,9 +72,9 @@ def tail(
     if last is not None and last < 0:
         raise UsageError(f"--last {last}: it is negative")
     place = None if since is None else _place(since)
-    lines = EntryLines(json=json)
+    lines, files = EntryLines(json=json), files_of(key_from)
     try:
-        found = Tail(directory, Selection(type=type, key=key))
+        found = Tail(directory, Selection(type=type, key=key), files)
         if place is not None:
             found.begin_at(place)
         if last is not None or place is None:

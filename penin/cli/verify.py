@@ -6,7 +6,15 @@ import contextlib
 from typing import Annotated
 
 from penin.cli.exits import ExitCode
-from penin.cli.options import DIR_DEFAULT, ExistingDirectory, JsonOption, option, store_directory
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    JsonOption,
+    KeyOption,
+    files_of,
+    option,
+    store_directory,
+)
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import counted, progress_bar
 from penin.errors import UsageError
@@ -24,6 +32,7 @@ VERDICTS = {
 def verify(
     *,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
     json: JsonOption = False,
     no_progress: Annotated[
         bool, option("no_progress", "No progress bar, also on a terminal.")
@@ -31,12 +40,12 @@ def verify(
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(dir)
-    progress = Progress()
+    progress, files = Progress(), files_of(key_from)
     with contextlib.ExitStack() as stack:
         if not no_progress:
             stack.enter_context(progress_bar("verifying", "bytes", progress.reading))
         try:
-            report = verify_store(directory, progress)
+            report = verify_store(directory, progress, files)
         except FileNotFoundError as error:
             raise UsageError(f"--dir {dir}: there is no store") from error
     if json:

@@ -2,7 +2,8 @@
 
 `.safetensors` is that of `penin.core.tensors`, every other suffix the JSON of
 `penin.core.snapshots`. Either may be compressed (`penin.storage.compression`), with another suffix
-behind it: `.json.zst`.
+behind it: `.json.zst`. A store encrypts what it writes of that (`.json.zst.enc`), by itself
+(`penin.storage.encryption`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from penin.core.snapshots import Envelope, encode_snapshot
 from penin.core.state import State, StateView
 from penin.core.tensors import Digested, encode_tensors
 from penin.core.tensors_reader import read_tensors
-from penin.storage.compression import Content, compressed, split_suffix
+from penin.storage.compression import compressed, content_of, split_suffix
 from penin.storage.snapshots import TENSORS_SUFFIX, SnapshotBlocks
 
 
@@ -26,7 +27,7 @@ def encode_state(
     digested: Digested | None = None,
     level: int | None = None,
 ) -> Iterator[bytes | memoryview]:
-    """The file of a view, in blocks of about 1 MiB; see the encoders.
+    """The file of a view, in blocks of about 1 MiB; see the encoders. It is not encrypted here.
 
     `level` is that of the compression, see `compressed`.
     """
@@ -53,11 +54,11 @@ def decode_state(
     `path` is for messages only. `accept_edited` has no meaning for tensors, which nobody edits.
     With `whole`, every byte of tensors is checked now, as every byte of JSON is.
     `abandoned` is called after each block, and may raise. The state of tensors keeps the file
-    mapped; of a compressed file, it keeps the content in memory. Positions in errors are those of
-    the content.
+    mapped; of a compressed or an encrypted file, it keeps the content in memory. Positions in
+    errors are those of the content. Raises also what `content_of` raises.
     """
-    inner, compression = split_suffix(suffix)
-    content = blocks if compression is None else Content(blocks, path, compression, abandoned)
+    inner, _ = split_suffix(suffix)
+    content = content_of(blocks, path, suffix, abandoned)
     if inner == TENSORS_SUFFIX:
         return read_tensors(content.map(), path, abandoned, whole=whole)
     return read_snapshot(_each(content, abandoned), path, accept_edited=accept_edited)

@@ -7,7 +7,9 @@ Rules:
    one. So the file can be mended with an editor and sent again; why each line was refused is in
    the log, as `message.refused` with file and line.
 2. The file only grows. It is 0600 and never reached through a symlink.
-3. A line is with the kernel before the next line of the input is read, and on the disk when the
+3. In an encrypted store each line, or piece of one, is a record of its own that is encrypted
+   (`penin.storage.record_encryption`); `penin rejected` gives them as they came.
+4. A line is with the kernel before the next line of the input is read, and on the disk when the
    input has ended.
 """
 
@@ -17,6 +19,7 @@ import asyncio
 import contextlib
 import errno
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -26,7 +29,9 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from anyio import CancelScope
 
 from penin.errors import StorageError
-from penin.storage.filesystem import FILE_MODE, storage_error
+from penin.storage.filesystem import FILE_MODE, FileBlocks, FileSystem, storage_error
+from penin.storage.keys import KeyRing, check_encryption
+from penin.storage.record_encryption import RecordCipher, opened_record
 
 REJECTED_NAME: Final = "rejected.jsonl"
 
@@ -35,11 +40,14 @@ class RejectedLines:
     """Appends to `rejected.jsonl` of a store directory, which must be there and be locked.
 
     An async context manager; the file is made when the first line is refused. Raises StorageError
-    (StorageFullError where there is no room) where a line cannot be kept.
+    (StorageFullError where there is no room) where a line cannot be kept. In an encrypted store,
+    of which `fs` has the key, what is appended is encrypted.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, fs: FileSystem | None = None) -> None:
         self.path = directory / REJECTED_NAME
+        self._fs = fs
+        self._cipher: RecordCipher | None = None
         self._file: AsyncFileIO | None = None
         self._inside_line = False
 
@@ -74,14 +82,26 @@ class RejectedLines:
         with CancelScope(shield=True):
             try:
                 if self._file is None:
+                    self._cipher = await asyncio.to_thread(self._new_cipher)
                     self._file = await self._open()
-                await asyncio.to_thread(_write_all, self._file.fileno(), data, ends_line)
+                await asyncio.to_thread(self._write, self._file.fileno(), data, ends_line)
             except OSError as error:
                 if error.errno == errno.ELOOP:
                     reason = "it is a symlink, which is not followed"
                     raise StorageError(self.path, reason) from error
                 raise storage_error(self.path, error) from error
             self._inside_line = not ends_line
+
+    def _new_cipher(self) -> RecordCipher | None:
+        if self._fs is None or self._fs.keys is None:
+            return None
+        return RecordCipher(self._fs.keys.ring(self._fs, self.path.parent))
+
+    def _write(self, fd: int, data: bytes, ends_line: bool) -> None:  # noqa: FBT001  # a thread
+        if self._cipher is None:
+            _write_all(fd, data + b"\n" if ends_line else data)
+        else:
+            _write_all(fd, self._cipher.seal(data, ends_line=ends_line) + b"\n")
 
     async def _open(self) -> AsyncFileIO:
         file = await aiofiles.open(self.path, "ab", buffering=0, opener=_open_appending)
@@ -91,9 +111,41 @@ class RejectedLines:
         return file
 
 
-def _write_all(fd: int, data: bytes, ends_line: bool) -> None:  # noqa: FBT001  # through a thread
+def read_rejected(directory: Path, fs: FileSystem) -> Iterator[bytes]:
+    """The lines that were refused, byte for byte as they came, in pieces.
+
+    Of an encrypted store they are decrypted; a last record that was not finished is left out.
+    Raises KeyRequiredError, NotEncryptedError, CorruptionError where a record does not
+    authenticate, or another StorageError.
+    """
+    check_encryption(fs, directory)
+    path = directory / REJECTED_NAME
+    try:
+        with FileBlocks(fs, path) as blocks:
+            if fs.keys is None:
+                yield from blocks
+                return
+            yield from _opened(blocks, fs.keys.ring(fs, directory), path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _opened(blocks: Iterable[bytes], ring: KeyRing, path: Path) -> Iterator[bytes]:
+    rest = b""
+    position = 0
+    for block in blocks:
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            data, ends_line = opened_record(ring, line, path, position)
+            position += len(line) + 1
+            yield data + b"\n" if ends_line else data
+
+
+def _write_all(fd: int, data: bytes) -> None:
     size = os.fstat(fd).st_size
-    rest = memoryview(data + b"\n" if ends_line else data)
+    rest = memoryview(data)
     try:
         while rest:
             rest = rest[os.write(fd, rest) :]

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from penin.errors import CorruptionError, StorageError
+from penin.runtime.key_source import files_with
 from penin.runtime.past import Past, read_checkpoint, state_at
 from penin.runtime.recovery import bodies_of
 from penin.runtime.restore import check_outside
@@ -29,6 +30,7 @@ from penin.storage.filesystem import (
     storage_error,
     write_synced,
 )
+from penin.storage.keys import KEYS_NAME, is_encrypted
 from penin.storage.reader import JournalEnd, JournalReader
 from penin.storage.sealed import SEALED_DIRECTORY, SealedFiles
 from penin.storage.snapshots import CHECKPOINTS_DIRECTORY, FileSnapshotStore, give_second_name
@@ -51,20 +53,24 @@ class BackedUp(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-def backup(dir: str | os.PathLike[str], to: str | os.PathLike[str]) -> BackedUp:
+def backup(
+    dir: str | os.PathLike[str], to: str | os.PathLike[str], *, key_from: str | None = None
+) -> BackedUp:
     """Copy the store in `dir` to `to`, which must not be there, or be an empty directory.
 
     The copy holds the kept checkpoints and the journal as they were at one moment, all that was
     acknowledged before the call among it, and opens by itself. It keeps the id of the store: only
     one of the two may be written to from then on. It was read back whole, and is durable. The
     store is only read, without its lock, also while a worker writes to it. Interrupted, it leaves
-    nothing in `to` and can be called again. Reads files: not for an event loop's thread.
+    nothing in `to` and can be called again. An encrypted store is copied as it is, with its ring of
+    keys, and `key_from`, that of the settings, is what it is read back with. Reads files: not for
+    an event loop's thread.
 
     Raises FileNotFoundError where there is no store; CorruptionError or FormatError, naming the
     file, where something in it is damaged; LockedError where another process makes a backup to
     `to`, and StorageError. Then nothing is in `to`.
     """
-    return backup_at(Path(os.path.realpath(dir)), Path(resolved(to)))
+    return backup_at(Path(os.path.realpath(dir)), Path(resolved(to)), files_with(key_from))
 
 
 def backup_at(directory: Path, target: Path, fs: FileSystem | None = None) -> BackedUp:
@@ -148,11 +154,14 @@ class _Copy:
             self._copy_file(path)
         if listing.journal:
             self._sizes[listing.journal[-1]] = -1  # it may change, and is copied again each time
+        if is_encrypted(self._fs, self._source):
+            self._copy_file(Path(KEYS_NAME))
+            self._sizes[Path(KEYS_NAME)] = -1  # it may be another one of the same length
         # Last: what was copied of the journal names none that is made later.
         sealed = [Path(SEALED_DIRECTORY) / name for name in self._sealed.names()]
         for path in sealed:
             self._copy_file(path)
-        for superfluous in self._sizes.keys() - {*listing.paths, *sealed}:
+        for superfluous in self._sizes.keys() - {*listing.paths, *sealed, Path(KEYS_NAME)}:
             with contextlib.suppress(FileNotFoundError):
                 self._fs.unlink(self._target / superfluous)
             del self._sizes[superfluous]

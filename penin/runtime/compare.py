@@ -14,6 +14,8 @@ from penin.core.state import State
 from penin.errors import StorageError, UsageError
 from penin.runtime.files import read_snapshot_file, shown_name
 from penin.runtime.past import state_at
+from penin.storage.filesystem import FileSystem, OsFileSystem
+from penin.storage.keys import is_encrypted
 
 NOW: Final = "now"
 _SEQ: Final = re.compile(r"[0-9]{1,20}")
@@ -43,33 +45,36 @@ class Compared(msgspec.Struct, frozen=True):
     difference: Difference
 
 
-def compare(before: str, after: str, directory: Path) -> Compared:
-    """Compare two sides, changing nothing and without a lock.
+def compare(before: str, after: str, directory: Path, fs: FileSystem | None = None) -> Compared:
+    """Compare two sides, changing nothing and without a lock; `fs` has the key of encrypted ones.
 
     A side is a snapshot file, the directory of a store (as it is on disk now), or, of the store in
     `directory`, a seq in digits or `now`. Raises UsageError for what is none of these, NotKeptError
     for a seq that the store does not keep, CorruptionError, FormatError, or another StorageError.
     """
-    first, old = _read(before, directory)
-    second, new = _read(after, directory)
+    files = OsFileSystem() if fs is None else fs
+    first, old = _read(before, directory, files)
+    second, new = _read(after, directory, files)
     return Compared(first, second, difference(old, new))
 
 
-def _read(name: str, directory: Path) -> tuple[Side, State]:
+def _read(name: str, directory: Path, fs: FileSystem) -> tuple[Side, State]:
     if name == NOW or _SEQ.fullmatch(name):
-        return _read_store(name, directory, None if name == NOW else int(name))
+        return _read_store(name, directory, None if name == NOW else int(name), fs)
     path = Path(name)
     if path.is_dir():
-        return _read_store(name, Path(os.path.realpath(path)), None)
+        place = Path(os.path.realpath(path))
+        # A plain store beside an encrypted one: what was converted into the other, for instance.
+        return _read_store(name, place, None, fs if is_encrypted(fs, place) else OsFileSystem())
     if not path.exists():
         raise UsageError(f"{name}: neither a file nor a store, a seq or {NOW}")
-    state, envelope = read_snapshot_file(path)
+    state, envelope = read_snapshot_file(path, fs)
     return Side(shown_name(name), state.seq, envelope.store, envelope.at), state
 
 
-def _read_store(name: str, directory: Path, seq: int | None) -> tuple[Side, State]:
+def _read_store(name: str, directory: Path, seq: int | None, fs: FileSystem) -> tuple[Side, State]:
     try:
-        past = state_at(directory, seq=seq)
+        past = state_at(directory, seq=seq, fs=fs)
     except FileNotFoundError as error:
         raise UsageError(f"there is no store in {directory}") from error
     side = Side(

@@ -12,8 +12,10 @@ from penin.core.tensors import LENGTH, METADATA, TENSORS_FORMAT
 from penin.errors import CorruptionError, FormatError, UsageError
 from penin.storage.commits import JOURNAL_FORMAT
 from penin.storage.compression import content_of, split_suffix, suffix_of
+from penin.storage.encryption import ENCRYPTED_SUFFIX
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem, storage_error
 from penin.storage.journal_names import journal_file
+from penin.storage.keys import is_encrypted, store_of
 from penin.storage.snapshots import JSON_SUFFIX, TENSORS_SUFFIX
 
 Kind = Literal["json", "tensors", "journal"]
@@ -39,6 +41,15 @@ def given_file(path: Path) -> Path:
     if not path.is_file():  # opening a pipe would wait for somebody to write into it
         raise UsageError(f"{path}: it is not a regular file")
     return path.resolve()
+
+
+def medium_of(path: Path, fs: FileSystem) -> FileSystem:
+    """What a file that somebody names is read with: without the key, where nothing is encrypted.
+
+    A plain file in the directory of an encrypted store is refused, as it is there.
+    """
+    is_inside = is_encrypted(fs, store_of(path)) or path.suffix == ENCRYPTED_SUFFIX
+    return fs if is_inside else OsFileSystem()
 
 
 def shown_name(path: Path | str) -> str:
@@ -81,13 +92,14 @@ def _beginning(fs: FileSystem, path: Path) -> bytes:
         raise storage_error(path, error) from error
 
 
-def read_snapshot_file(path: Path) -> tuple[State, Envelope]:
+def read_snapshot_file(path: Path, fs: FileSystem) -> tuple[State, Envelope]:
     """The state in a snapshot file, and what the file says about itself; see `given_file`.
 
-    Raises UsageError for what is no snapshot file, CorruptionError, FormatError, StorageError.
+    `fs` has the key, where it is encrypted. Raises UsageError for what is no snapshot file,
+    CorruptionError, FormatError, StorageError.
     """
-    fs = OsFileSystem()
     file = given_file(path)
+    fs = medium_of(file, fs)
     kind = kind_of(fs, file)
     if kind == "journal":
         raise UsageError(f"{path}: it is a file of a journal, and holds no state by itself")

@@ -21,8 +21,8 @@ from typing import Final
 from penin.core.vector_index import VectorIndex
 from penin.errors import PeninError, StorageError
 from penin.runtime.index_files import IndexFiles, IndexKind
+from penin.runtime.key_source import files_with
 from penin.runtime.past import read_store
-from penin.storage.filesystem import OsFileSystem
 
 _MODULE: Final = "penin.runtime.index_build"
 _NICENESS: Final = 19
@@ -33,8 +33,11 @@ _PARENT_ENDED: Final = 3
 class IndexBuild:
     """One child that brings the index of a kind up to date, in the file `output`."""
 
-    def __init__(self, directory: Path, kind: IndexKind, output: Path) -> None:
+    def __init__(
+        self, directory: Path, kind: IndexKind, output: Path, key_from: str | None = None
+    ) -> None:
         self.directory = directory
+        self.key_from = key_from  # the child gets the key where we got it
         self.kind = kind
         self.output = output
         self._child: subprocess.Popen[bytes] | None = None
@@ -48,6 +51,8 @@ class IndexBuild:
         """
         metric, dimension = self.kind
         arguments = [str(self.directory), metric, str(dimension), str(self.output)]
+        if self.key_from is not None:
+            arguments.append(self.key_from)
         # -P and this path: it imports what we import, and nothing out of a directory that
         # happens to be the current one.
         paths = [str(Path(path).absolute()) for path in sys.path]
@@ -77,15 +82,16 @@ class IndexBuild:
             self._child.kill()
 
 
-def build(directory: Path, kind: IndexKind, output: Path) -> None:
+def build(directory: Path, kind: IndexKind, output: Path, key_from: str | None = None) -> None:
     """What the child does: write an index of all that is on the disk now.
 
     What the last index has is taken over, unless most of it is gone. Nothing is written where there
     is no vector of that kind. Raises CorruptionError or another StorageError, OSError, and
     UsageError where usearch is missing.
     """
-    files = IndexFiles(OsFileSystem(), directory)
-    state, envelope = read_store(directory)
+    fs = files_with(key_from)
+    files = IndexFiles(fs, directory)
+    state, envelope = read_store(directory, fs)
     assert envelope.store is not None  # the parent has it open
     view = state.knowledge_base.view()
     index: VectorIndex | None = None
@@ -107,9 +113,10 @@ def main(arguments: list[str]) -> int:
     os.nice(_NICENESS)
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text(_OUT_OF_MEMORY_FIRST, encoding="ascii")
-    directory, metric, dimension, output = arguments
+    directory, metric, dimension, output, *key_from = arguments
+    kind = IndexKind(metric, int(dimension))  # type: ignore[arg-type]  # as it was given to IndexBuild
     try:
-        build(Path(directory), IndexKind(metric, int(dimension)), Path(output))  # type: ignore[arg-type]  # as it was given to IndexBuild
+        build(Path(directory), kind, Path(output), *key_from)
     except (PeninError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -18,7 +18,9 @@ from typing import Final, NamedTuple, get_args
 from penin.core.nearest import Metric
 from penin.core.vector_index import Card, VectorIndex, decode_index, encode_index, read_card
 from penin.errors import FormatError, StorageError
+from penin.storage.encryption import Decrypted, encrypted
 from penin.storage.filesystem import FileBlocks, FileSystem, write_synced
+from penin.storage.snapshots import SnapshotBlocks
 
 INDEX_DIRECTORY: Final = "index"
 _NAME: Final = re.compile(rf"({'|'.join(get_args(Metric))})-([1-9][0-9]{{0,18}})\.index")
@@ -65,17 +67,25 @@ class IndexFiles:
 
     def write(self, path: Path, index: VectorIndex, store: str) -> int:
         """Write an index of the store with that id, synced; its size. Raises OSError."""
-        return write_synced(self._fs, path, encode_index(index, store))
+        chunks = encode_index(index, store)
+        keys = self._fs.keys
+        if keys is not None:
+            ring = keys.ring(self._fs, self._directory.parent)
+            chunks = encrypted(chunks, ring, "index", index.seq)
+        return write_synced(self._fs, path, chunks)
 
     def load(self, path: Path, store: str, seq_max: int | None = None) -> VectorIndex | None:
-        """The index in a file, mapped, after all of it was checked; None where there is no file.
+        """The index in a file, after all of it was checked; None where there is no file.
+
+        It is mapped, or, in an encrypted store, in memory.
 
         Raises CorruptionError or FormatError for one that is not to be used, also where it is of
         another store or covers more than `seq_max`; OSError where it cannot be read, and
         UsageError where usearch is missing.
         """
         try:
-            mapped = self._map(path)
+            with FileBlocks(self._fs, path) as blocks:
+                mapped = self._content(blocks).map()
         except FileNotFoundError:
             return None
         _check_owner(path, read_card(mapped, path), store, seq_max)
@@ -125,11 +135,12 @@ class IndexFiles:
         for name in self._names():
             if _NAME.fullmatch(name):
                 path = self._directory / name
-                mapped = self._map(path)
-                try:
-                    yield path, read_card(mapped, path), len(mapped)
-                except StorageError as error:
-                    yield path, error, len(mapped)
+                with FileBlocks(self._fs, path) as blocks:
+                    try:
+                        card: Card | StorageError = read_card(self._content(blocks).map(), path)
+                    except StorageError as error:
+                        card = error
+                    yield path, card, blocks.size_bytes
 
     def _names(self) -> list[str]:
         try:
@@ -137,9 +148,13 @@ class IndexFiles:
         except FileNotFoundError:
             return []
 
-    def _map(self, path: Path) -> memoryview:
-        with FileBlocks(self._fs, path) as blocks:
-            return blocks.map()
+    def _content(self, file: FileBlocks) -> SnapshotBlocks:
+        """What is in a file: itself, where there is no key. Decrypted it is held in memory."""
+        keys = self._fs.keys
+        if keys is None:
+            return file
+        ring = keys.ring(self._fs, self._directory.parent)
+        return Decrypted(file, file.path, ring, "index")
 
 
 def _check_owner(path: Path, card: Card, store: str, seq_max: int | None) -> None:

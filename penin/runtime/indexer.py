@@ -180,7 +180,9 @@ class Indexer:
         assert self._store.directory is not None
         temporary = files.temporary(kind, self._store.journal.epoch)
         await _in_thread(files.prepare)
-        build = self._build = IndexBuild(self._store.directory, kind, temporary)
+        build = self._build = IndexBuild(
+            self._store.directory, kind, temporary, self._store.key_from
+        )
         try:
             cause = await _in_thread(build.run)
             if cause is not None:

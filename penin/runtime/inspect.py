@@ -19,11 +19,11 @@ from penin.core.tensors import TENSORS_FORMAT, TENSORS_VERSION
 from penin.core.tensors_reader import SalvagedTensors, damaged_blocks, salvage_tensors
 from penin.core.transitions import Transaction, decode_messages, transition_count
 from penin.errors import CorruptionError, PeninError
-from penin.runtime.files import given_file, kind_of, shown_name
+from penin.runtime.files import given_file, kind_of, medium_of, shown_name
 from penin.settings import Compression
 from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION, Commit, ForkedFrom
 from penin.storage.compression import content_of, split_suffix, suffix_of
-from penin.storage.filesystem import FileBlocks, OsFileSystem
+from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem
 from penin.storage.journal_file import JournalFileScan
 from penin.storage.snapshots import JSON_SUFFIX, TENSORS_SUFFIX, SnapshotBlocks
 from penin.storage.tail import Torn
@@ -103,16 +103,16 @@ class InspectedJournal(msgspec.Struct, frozen=True, tag_field="kind", tag="journ
 Inspected = InspectedSnapshot | InspectedJournal
 
 
-def inspect_file(path: Path) -> Inspected:
-    """What is in a snapshot or a journal file.
+def inspect_file(path: Path, fs: FileSystem | None = None) -> Inspected:
+    """What is in a snapshot or a journal file; `fs` has the key, where it is encrypted.
 
     Damage is told and not raised, as long as anything can be said of the file. Of a JSON snapshot
     the state is read into memory, of the others a few MiB at a time. Raises UsageError for what is
     no file, FormatError for a file that is none of ours or of a later version, CorruptionError
     where nothing else can be said, and StorageError.
     """
-    fs = OsFileSystem()
     file = given_file(path)
+    fs = medium_of(file, OsFileSystem() if fs is None else fs)
     kind = kind_of(fs, file)
     compression = split_suffix(suffix_of(file))[1]
     if kind == "journal":

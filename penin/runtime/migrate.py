@@ -13,29 +13,32 @@ from penin.runtime.past import read_state
 from penin.runtime.recovery import recover
 from penin.runtime.store import JOURNAL_DIRECTORY, store_at
 from penin.settings import Settings
-from penin.storage.filesystem import OsFileSystem
+from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.reader import JournalReader
 from penin.storage.snapshots import FileSnapshotStore
 
 
-def preview(directory: Path, schema: Schema) -> Outcome | None:
+def preview(directory: Path, schema: Schema, fs: FileSystem | None = None) -> Outcome | None:
     """What `migrate` would make of the store as it is on disk now; None where there is nothing.
 
     Takes no lock and writes nothing, also beside a live writer. Raises FileNotFoundError where
     there is no store, and what `migrated` and `read_state` raise.
     """
-    return migrated(read_state(directory), schema, str(directory))
+    return migrated(read_state(directory, fs), schema, str(directory))
 
 
-def migrate(directory: Path, schema: Schema, settings: Settings) -> Migrated | None:
+def migrate(
+    directory: Path, schema: Schema, settings: Settings, fs: FileSystem | None = None
+) -> Migrated | None:
     """Bring the store in a directory to a schema version; None where it is of that one already.
 
     Durable on return. Interrupted at any moment, the store is of the version before or of the new
-    one, and calling it again is safe. Raises FileNotFoundError where there is no store; LockedError
-    and what `recover` raises.
+    one, and calling it again is safe. `fs` has the key, where it is encrypted. Raises
+    FileNotFoundError where there is no store; LockedError and what `recover` raises.
     """
-    _check_there(directory)
-    store = store_at(directory, settings)
+    files = OsFileSystem() if fs is None else fs
+    _check_there(directory, files)
+    store = store_at(directory, settings, files)
     store.prepare(settings.lock_wait_s, time.sleep)
     try:
         return recover(store, settings, lambda: False, schema).migrated
@@ -43,9 +46,8 @@ def migrate(directory: Path, schema: Schema, settings: Settings) -> Migrated | N
         store.release()
 
 
-def _check_there(directory: Path) -> None:
+def _check_there(directory: Path, fs: FileSystem) -> None:
     """Raise FileNotFoundError where there is no store: opening it would make one."""
-    fs = OsFileSystem()
     latest = FileSnapshotStore(fs, directory).latest()
     if latest is not None:
         with latest:

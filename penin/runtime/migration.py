@@ -84,7 +84,7 @@ def _keep_original(store: Store, state: State, outcome: Outcome, at: str) -> Pat
     envelope = Envelope(journal.store, journal.epoch, at, journal.head_hash)
     with digested_beside() as digested:
         blocks = encode_state(state.view(), envelope, snapshots.suffix, digested, store.level)
-        return snapshots.keep(f"before-schema-{outcome.version}", blocks)
+        return snapshots.keep(f"before-schema-{outcome.version}", state.seq, blocks)
 
 
 def _seal(store: Store, state: State, outcome: Outcome, seq: int) -> RebaseLoaded:

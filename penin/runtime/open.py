@@ -16,6 +16,7 @@ from penin.core.migration import Migration, Schema, schema_of
 from penin.core.orchestrator import OmegaMetaOrchestrator
 from penin.errors import ClosedError, UnsupportedPlatformError, WrongContextError
 from penin.logs import embedded_logger
+from penin.runtime.key_source import files_with
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.past import read_state
 from penin.runtime.store import MEMORY, resolved, store_at
@@ -151,11 +152,13 @@ def open_store(
     return Opening(dir, settings or Settings(), logger, schema=schema, servers=servers)
 
 
-def load(dir: str | os.PathLike[str]) -> OmegaMetaOrchestrator:
+def load(dir: str | os.PathLike[str], *, key_from: str | None = None) -> OmegaMetaOrchestrator:
     """The state of a store as it is on disk now, also while a worker writes to it.
 
     Takes no lock and changes nothing; an incomplete last line is ignored. What is done to the
-    returned orchestrator stays in memory. Raises FileNotFoundError where there is no store,
-    CorruptionError or FormatError. Reads files: not for an event loop's thread.
+    returned orchestrator stays in memory. `key_from` is that of the settings. Raises
+    FileNotFoundError where there is no store, CorruptionError or FormatError. Reads files: not for
+    an event loop's thread.
     """
-    return OmegaMetaOrchestrator.from_state(read_state(Path(os.path.realpath(dir))))
+    state = read_state(Path(os.path.realpath(dir)), files_with(key_from))
+    return OmegaMetaOrchestrator.from_state(state)

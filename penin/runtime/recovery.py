@@ -24,6 +24,7 @@ from penin.errors import (
     CorruptionError,
     FormatError,
     JournalGapError,
+    NotEncryptedError,
     PeninError,
     SealedFileMissingError,
     StorageError,
@@ -186,6 +187,8 @@ def _begin_with_snapshot(store: Store, recovered: Recovered) -> None:
     A JSON store has none before its first checkpoint. Interrupted, this is done again.
     """
     journal, suffix = store.journal, store.snapshots.suffix
+    if not journal.is_empty() and store.key_from is not None and not store.is_encrypted:
+        raise NotEncryptedError(store.name)
     if not journal.is_empty() and journal.holds_transitions():
         raise _another_format(store, JSON_SUFFIX, suffix)
     begin_store(store, recovered.state, recovered.at, Envelope(), None)
@@ -316,7 +319,7 @@ def begin_store(store: Store, state: State, at: str, before: Envelope, digest: s
     fork = None
     if origin is not None:
         fork = ForkedFrom(store=before.store, seq=state.seq, hash=origin)
-    store_id = str(uuid.uuid4())
+    store_id = store.new_id()
     store.journal.create(store_id, seq=state.seq, forked_from=fork)
     ours = Envelope(store_id, 0, at, store.journal.head_hash)
     with digested_beside() as digested:

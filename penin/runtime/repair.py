@@ -17,14 +17,22 @@ import msgspec
 from penin.core.formats import decode_state
 from penin.core.snapshots import Envelope
 from penin.core.state import State
-from penin.errors import CorruptionError, FormatError, JournalGapError, StorageError
+from penin.errors import (
+    CorruptionError,
+    FormatError,
+    JournalGapError,
+    KeyRequiredError,
+    StorageError,
+)
 from penin.runtime.convert import new_store
 from penin.runtime.progress import Progress
 from penin.runtime.recovery import apply_commit
 from penin.runtime.store import JOURNAL_DIRECTORY, settings_of
 from penin.storage.commits import Commit, Header
 from penin.storage.compression import suffix_of
+from penin.storage.encryption import ENCRYPTED_SUFFIX
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem
+from penin.storage.journal_encryption import LineOpener
 from penin.storage.reader import JournalReader
 from penin.storage.sealed import SealedFiles
 from penin.storage.snapshots import FileSnapshotStore
@@ -102,8 +110,11 @@ def plan_repair(
 def repair(plan: Plan, directory: Path, fs: FileSystem | None = None) -> str:
     """Make a store of what the plan keeps in `directory`, which must hold none; its id.
 
-    Durable on return. Interrupted, it can be called again. Raises LockedError, StorageError.
+    Durable on return. Interrupted, it can be called again. Raises LockedError, StorageError, and
+    KeyRequiredError where an encrypted store would become a plain one: `fs` has the key.
     """
+    if plan.suffix.endswith(ENCRYPTED_SUFFIX) and (fs is None or fs.keys is None):
+        raise KeyRequiredError(plan.dir)
     if os.path.realpath(directory) == os.path.realpath(plan.dir):
         raise StorageError(directory, "the damaged store itself is never changed; name another")
     return new_store(directory, settings_of(plan.suffix), plan.state, plan.envelope, fs=fs)
@@ -209,9 +220,11 @@ class _Planning:
         if envelope.store is None and base.seq is not None:
             return
         sealed = SealedFiles(self._fs, self._directory)
+        opener = LineOpener(self._fs, self._directory / JOURNAL_DIRECTORY)
         begin = line_end = 0  # of the line, in its file
         try:
-            for line in self._journal.lines(state.seq, envelope.journal_hash):
+            for found in self._journal.lines(state.seq, envelope.journal_hash):
+                line = opener.plain(found)
                 assert self._journal.position is not None
                 begin = 0 if isinstance(line, Header) else line_end
                 line_end = self._journal.position.offset

@@ -9,6 +9,7 @@ import msgspec
 
 from penin.errors import FormatError, RefusedValueError, StorageError
 from penin.runtime.clock import now_text
+from penin.runtime.key_source import files_with
 from penin.runtime.past import Past, state_at
 from penin.runtime.recovery import begin_store
 from penin.runtime.store import resolved, settings_of, store_at
@@ -53,6 +54,7 @@ def restore(
     checkpoint: int | None = None,
     at: str | None = None,
     dry_run: bool = False,
+    key_from: str | None = None,
 ) -> Restored:
     """Make a new store in `to` of a state that the store in `dir` has gone through.
 
@@ -62,14 +64,17 @@ def restore(
     worker writes to it. The new one has an id of its own and the format of the old one, names that
     in `forked_from`, and goes on from the seq. `to` must not be there, or be an empty directory.
     When it returns, the new store is durable. Interrupted, it leaves nothing in `to` and can be
-    called again. With `dry_run` nothing is written. Reads files: not for an event loop's thread.
+    called again. With `dry_run` nothing is written. Of an encrypted store, of which `key_from` is
+    that of the settings, the new one is encrypted with data keys of its own and the same master
+    key. Reads files: not for an event loop's thread.
 
     Raises RefusedValueError where not one place is named; NotKeptError, which names the kept
     range; FileNotFoundError where there is no store; CorruptionError, FormatError; LockedError
     where another process restores to `to`, and StorageError.
     """
     place = Place(seq, checkpoint, at)
-    return restore_at(Path(os.path.realpath(dir)), Path(resolved(to)), place, dry_run=dry_run)
+    source, target = Path(os.path.realpath(dir)), Path(resolved(to))
+    return restore_at(source, target, place, dry_run=dry_run, fs=files_with(key_from))
 
 
 def restore_at(

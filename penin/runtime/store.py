@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from penin.errors import RefusedValueError
 from penin.runtime.index_files import IndexFiles
+from penin.runtime.key_source import files_with
 from penin.settings import Format, Settings, compression_of
 from penin.storage.compression import SUFFIX_OF, split_suffix
 from penin.storage.filesystem import FileSystem, OsFileSystem
 from penin.storage.journal import FileJournal, Journal
+from penin.storage.keys import is_encrypted
 from penin.storage.lock import Holder, StoreLock
 from penin.storage.memory import MemoryJournal, MemorySnapshotStore
 from penin.storage.sealed import SealedFiles
@@ -60,6 +64,27 @@ class Store:
             return None
         return IndexFiles(self._fs, self.directory)
 
+    @property
+    def key_from(self) -> str | None:
+        """Where the key comes from that it is encrypted with; None where it is not."""
+        return None if self._fs is None or self._fs.keys is None else self._fs.keys.source
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether there is a ring of keys in its directory."""
+        if self._fs is None or self.directory is None:
+            return False
+        return is_encrypted(self._fs, self.directory)
+
+    def new_id(self) -> str:
+        """The id for a store that is being made; with a key, its ring is made first, durably.
+
+        Raises what `Keys.begin` raises.
+        """
+        if self._fs is None or self.directory is None or self._fs.keys is None:
+            return str(uuid.uuid4())
+        return self._fs.keys.begin(self._fs, self.directory).store
+
     def prepare(self, wait_s: float, sleep: Callable[[float], None]) -> None:
         """Make the directories and take the lock, waiting for it with `sleep` for `wait_s`.
 
@@ -98,14 +123,17 @@ def store_at(
 ) -> Store:
     """The store in a directory (see `resolved`), which need not exist, or in memory (`:memory:`).
 
-    `fs` is the file system; tests give one that crashes.
+    `fs` is the file system, and then also what has the key; tests give one that crashes. Raises
+    RefusedValueError for a key in memory, where nothing is encrypted.
     """
     suffix, level = first_suffix(settings), compression_of(settings.compress)[1]
     if os.fspath(directory) == MEMORY:
+        if settings.key_from is not None:
+            raise RefusedValueError("key_from", "a store in memory is not written, nor encrypted")
         memory = MemorySnapshotStore(suffix)
         return Store(None, MemoryJournal(), memory, lock=None, fs=None, sealed=None, level=level)
     path = Path(directory)
-    files = OsFileSystem() if fs is None else fs
+    files = files_with(settings.key_from) if fs is None else fs
     return Store(
         path,
         FileJournal(files, path / JOURNAL_DIRECTORY, fsync=settings.fsync),

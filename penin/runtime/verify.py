@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -27,6 +27,7 @@ from penin.errors import (
     JournalGapError,
     SealedFileMissingError,
 )
+from penin.runtime.key_source import files_with
 from penin.runtime.ledger import undisturbed
 from penin.runtime.progress import Progress
 from penin.runtime.recovery import apply_commit
@@ -34,7 +35,8 @@ from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.runtime.verify_files import Note, noted_files
 from penin.storage.commits import Commit, Header, is_anchor
 from penin.storage.compression import split_suffix, suffix_of
-from penin.storage.filesystem import READ_BYTES, FileBlocks, OsFileSystem
+from penin.storage.filesystem import READ_BYTES, FileBlocks, FileSystem, OsFileSystem
+from penin.storage.journal_encryption import LineOpener
 from penin.storage.journal_names import JournalFile
 from penin.storage.reader import JournalReader
 from penin.storage.sealed import SealedFiles
@@ -44,7 +46,6 @@ from penin.storage.survey import Damage, Survey
 Verdict = Literal["same", "unchecked", "differs", "damaged"]
 """Of a snapshot: its state is the one that the journal leads to; nothing leads to it (it is the
 first, and read whole); it is another one; it cannot be read."""
-_FILES: Final = OsFileSystem()
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -98,22 +99,28 @@ class StoreReport(msgspec.Struct, frozen=True):
     notes: list[Note]
 
 
-def verify(dir: str | os.PathLike[str]) -> StoreReport:  # the word of the command line
+def verify(
+    dir: str | os.PathLike[str],  # the word of the command line
+    *,
+    key_from: str | None = None,
+) -> StoreReport:
     """Check everything in a store; damage is no error here but in the report.
 
     Digests and chain, that snapshots and journal agree, that each checkpoint leads to the same
     state, what else lies there, and who may read it. Takes no lock and changes nothing, also while
     a worker writes. Reads everything, and has one state in memory: not for an event loop's thread.
+    `key_from` is that of the settings; without a key, an encrypted store is refused.
 
     Raises FileNotFoundError where there is no store, FormatError for a later version of the
     journal, OSError, and another StorageError where a file cannot be read at all.
     """
-    return verify_store(Path(os.path.realpath(dir)), Progress())
+    return verify_store(Path(os.path.realpath(dir)), Progress(), files_with(key_from))
 
 
-def verify_store(directory: Path, progress: Progress) -> StoreReport:
-    """See `verify`; `progress` counts the bytes that were read."""
-    return undisturbed(lambda: _Verifying(directory, progress).report())
+def verify_store(directory: Path, progress: Progress, fs: FileSystem | None = None) -> StoreReport:
+    """See `verify`; `progress` counts the bytes that were read, `fs` has the key."""
+    files = OsFileSystem() if fs is None else fs
+    return undisturbed(lambda: _Verifying(files, directory, progress).report())
 
 
 def state_digest(state: State, suffix: str) -> str:
@@ -143,12 +150,14 @@ class _Kept(msgspec.Struct):
 class _Verifying:
     """One look at a store; JournalGapError where a checkpoint disturbed it."""
 
-    def __init__(self, directory: Path, progress: Progress) -> None:
+    def __init__(self, fs: FileSystem, directory: Path, progress: Progress) -> None:
+        self._fs = fs
         self._directory = directory
         self._progress = progress
-        self._snapshots = FileSnapshotStore(_FILES, directory)
+        self._snapshots = FileSnapshotStore(self._fs, directory)
         self._suffix, _ = split_suffix(self._snapshots.suffix)
-        self._sealed = SealedFiles(_FILES, directory)
+        self._sealed = SealedFiles(self._fs, directory)
+        self._opener = LineOpener(fs, directory / JOURNAL_DIRECTORY)
         self._journal_files: list[JournalFile] = []
         self._problems: list[Problem] = []
         self._said: list[SnapshotReport] = []
@@ -158,7 +167,7 @@ class _Verifying:
 
     def report(self) -> StoreReport:
         """Read everything."""
-        survey = Survey(_FILES, self._directory / JOURNAL_DIRECTORY)
+        survey = Survey(self._fs, self._directory / JOURNAL_DIRECTORY)
         with ExitStack() as stack:
             self._read_snapshots(survey.size_bytes, stack)
             journal = None
@@ -181,7 +190,7 @@ class _Verifying:
 
     def _is_disturbed(self) -> bool:
         """Whether a checkpoint took files away since the journal was looked at."""
-        files = JournalReader(_FILES, self._directory / JOURNAL_DIRECTORY).files()
+        files = JournalReader(self._fs, self._directory / JOURNAL_DIRECTORY).files()
         return files[:1] != self._journal_files[:1]
 
     def _each_kept(self) -> Iterator[_Kept]:
@@ -198,7 +207,7 @@ class _Verifying:
         checkpoints = [file.path for file in self._snapshots.checkpoints()]
         for path in [*checkpoints, self._snapshots.path]:
             try:
-                blocks = stack.enter_context(FileBlocks(_FILES, path))
+                blocks = stack.enter_context(FileBlocks(self._fs, path))
             except FileNotFoundError as error:
                 if path in checkpoints:
                     raise JournalGapError(path, 0, "it vanished") from error
@@ -286,14 +295,15 @@ class _Verifying:
 
     def _step(self, line: Header | Commit) -> None:
         seq = line.first - 1 if isinstance(line, Header) else line.seq
-        if isinstance(line, Commit) and line.seq >= line.first and self._state is not None:
-            try:
-                apply_commit(self._state, line, self._directory, self._sealed)
-            except CorruptionError as error:
-                if isinstance(error, SealedFileMissingError) and self._is_disturbed():
-                    raise
-                self._problem(error.path, 0, error.reason)
-                self._state = None
+        try:
+            plain = self._opener.plain(line)
+            if isinstance(plain, Commit) and plain.seq >= plain.first and self._state is not None:
+                apply_commit(self._state, plain, self._directory, self._sealed)
+        except CorruptionError as error:
+            if isinstance(error, SealedFileMissingError) and self._is_disturbed():
+                raise
+            self._problem(error.path, 0, error.reason)
+            self._state = None
         for kept in self._kept.get(seq, ()):
             kept.is_anchored |= is_anchor(line, seq, kept.envelope.journal_hash or "")
             if not kept.is_passed:
@@ -329,7 +339,7 @@ class _Verifying:
 
     def _is_there(self, kept: _Kept) -> bool:
         try:
-            with FileBlocks(_FILES, kept.path) as blocks:
+            with FileBlocks(self._fs, kept.path) as blocks:
                 return blocks.identity == kept.blocks.identity
         except FileNotFoundError:
             return False

@@ -14,10 +14,11 @@ from penin.storage.filesystem import DIRECTORY_MODE, FILE_MODE
 
 _DIRECTORIES: Final = ("journal", "checkpoints", "sealed", "index")
 _COMPRESSED: Final = r"(?:\.gz|\.zst)?"
-_SNAPSHOT: Final = r"(?:json|safetensors)" + _COMPRESSED
+_SNAPSHOT: Final = r"(?:json|safetensors)" + _COMPRESSED + r"(?:\.enc)?"
 _KNOWN: Final = (
     (r"state\." + _SNAPSHOT, None),
     (r"lock", None),
+    (r"keys\.json", None),
     (r"rejected\.jsonl", None),
     (r"penin\.sock(?:\.new)?", None),
     (r"state\.original-[0-9a-f]{12}\." + _SNAPSHOT, None),

@@ -19,6 +19,7 @@ hash of the line before, across files. So the journal is one chain:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 JOURNAL_FORMAT: Final = "penin-journal"
 JOURNAL_VERSION: Final = 1
 
-# Both are part of the format: a reader refuses longer lines.
+# All are part of the format: a reader refuses longer lines. The second is for encrypted ones, which
+# have a third more, being base64.
 FRAME_BYTES_MAX: Final = 64 * 2**20
+LINE_BYTES_MAX: Final = 88 * 2**20
 HEADER_BYTES_MAX: Final = 1024
 
 ZERO_HASH: Final = "0" * 64
@@ -42,6 +45,11 @@ _TAIL_END = b'"}\n'
 _HASH = re.compile(r"[0-9a-f]{64}")
 # The time is written between quotes as it is: nothing in it may need an escape.
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")
+
+
+Seal = Callable[[bytes, bytes], bytes]
+"""Makes what stands in place of an array of the joined messages in it and of the rest of the line,
+in which the array is empty."""
 
 
 class InvalidLineError(ValueError):
@@ -71,7 +79,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: int
     first: int
     forked_from: ForkedFrom | None
-    key: None
+    key: str | None
     prev: str
     hash: str
     format: str = JOURNAL_FORMAT
@@ -83,7 +91,8 @@ class Commit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     It holds the transitions `first` to `seq`; none (`seq == first - 1`) if it opens an epoch.
     `synced` is the highest seq that was known to be durable when it was encoded. `messages` is
-    the JSON array as it is in the file, undecoded.
+    the JSON array as it is in the file, undecoded, or a string where the file is encrypted
+    (`penin.storage.journal_encryption`).
     """
 
     epoch: int
@@ -138,8 +147,9 @@ def encode_header(
     first: int,
     forked_from: ForkedFrom | None,
     prev: str,
+    key: str | None = None,
 ) -> tuple[bytes, str]:
-    """Return the first line of a journal file, and its hash."""
+    """Return the first line of a journal file, and its hash; `key` names a data key."""
     body = msgspec.json.encode(
         {
             "format": JOURNAL_FORMAT,
@@ -148,7 +158,7 @@ def encode_header(
             "epoch": epoch,
             "first": first,
             "forked_from": forked_from,
-            "key": None,
+            "key": key,
             "prev": prev,
         }
     )[:-1]
@@ -168,33 +178,49 @@ def encode_commit(
     at: str,
     messages: Sequence[bytes],
     prev: str,
+    seal: Seal | None = None,
 ) -> tuple[bytes, str]:
     """Return the line of a commit, and its hash.
 
     Each message is a JSON value, already encoded and without a newline. This is on the way of
     every message: the messages are joined once, hashed once and copied into the line once.
+    With `seal`, what that makes of them stands in place of the array.
     """
     if _PLAIN.fullmatch(at) is None:
         raise ValueError(f"a time that cannot stand between quotes as it is: {at!r}")
-    head = b'{"epoch":%d,"first":%d,"seq":%d,"synced":%d,"at":"%b","messages":[' % (
+    head = commit_head(epoch, first, seq, synced, at)
+    joined = b",".join(messages)
+    if b"\n" in joined:
+        raise ValueError("a message with a newline in it would end its line")
+    foot = commit_foot(prev)
+    if seal is not None:
+        joined = seal(joined, head + foot)
+        head, foot = head[:-1], foot[1:]
+    hasher = sha256(head)
+    hasher.update(joined)
+    hasher.update(foot)
+    digest = hasher.hexdigest()
+    line = b"".join((head, joined, foot, _TAIL_START, digest.encode(), _TAIL_END))
+    bytes_max = FRAME_BYTES_MAX if seal is None else LINE_BYTES_MAX
+    if len(line) > bytes_max:
+        raise ValueError(f"a commit of {len(line)} bytes; the format has at most {bytes_max}")
+    return line, digest
+
+
+def commit_head(epoch: int, first: int, seq: int, synced: int, at: str) -> bytes:
+    """Return the line of a commit up to its messages, with the bracket before them."""
+    return b'{"epoch":%d,"first":%d,"seq":%d,"synced":%d,"at":"%b","messages":[' % (
         epoch,
         first,
         seq,
         synced,
         at.encode(),
     )
-    joined = b",".join(messages)
-    if b"\n" in joined:
-        raise ValueError("a message with a newline in it would end its line")
-    foot = b'],"prev":"%b"' % prev.encode()
-    hasher = sha256(head)
-    hasher.update(joined)
-    hasher.update(foot)
-    digest = hasher.hexdigest()
-    line = b"".join((head, joined, foot, _TAIL_START, digest.encode(), _TAIL_END))
-    if len(line) > FRAME_BYTES_MAX:
-        raise ValueError(f"a commit of {len(line)} bytes; the format has at most {FRAME_BYTES_MAX}")
-    return line, digest
+
+
+def commit_foot(prev: str) -> bytes:
+    """Return what comes between the messages and the hash, with the bracket behind them."""
+    return b'],"prev":"%b"' % prev.encode()
 
 
 def parse_line(line: bytes, *, verify_hash: bool = True) -> Header | Commit:
@@ -206,7 +232,7 @@ def parse_line(line: bytes, *, verify_hash: bool = True) -> Header | Commit:
     """
     if not line.endswith(b"\n"):
         raise InvalidLineError("it does not end in a newline")
-    if len(line) > FRAME_BYTES_MAX:
+    if len(line) > LINE_BYTES_MAX:
         raise InvalidLineError("it is longer than a frame can be")
     digest = stated_hash(line)
     if digest is None:
@@ -258,4 +284,6 @@ def _checked_commit(line: bytes) -> Commit:
     commit = _decode_commit(line)
     if not 0 <= commit.synced < commit.first <= commit.seq + 1 or commit.epoch < 1:
         raise InvalidLineError("its hash is right and its numbers are not")
+    if len(line) > FRAME_BYTES_MAX and bytes(commit.messages).startswith(b"["):
+        raise InvalidLineError("it is longer than a frame can be")
     return commit

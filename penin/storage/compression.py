@@ -19,9 +19,19 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from penin.errors import CorruptionError, ExpansionError, RefusedValueError, UsageError
+from penin.errors import (
+    CorruptionError,
+    ExpansionError,
+    KeyRequiredError,
+    NotEncryptedError,
+    RefusedValueError,
+    UsageError,
+)
 from penin.settings import Compression
+from penin.storage.encryption import ENCRYPTED_SUFFIX, Decrypted
 from penin.storage.files import CHUNK_BYTES, joined
+from penin.storage.filesystem import FileBlocks
+from penin.storage.keys import ring_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,23 +56,47 @@ _SKIPPED_MAGIC: Final = (0x184D2A50).to_bytes(4, "little")
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix of a name, with the one before it where it is that of a compressed file."""
-    inner = Path(path.stem).suffix if path.suffix in _COMPRESSION_OF else ""
-    return inner + path.suffix
+    """The suffix of a name, with those before it where the file is compressed or encrypted."""
+    suffix = path.suffix
+    if suffix == ENCRYPTED_SUFFIX or suffix in _COMPRESSION_OF:
+        return suffix_of(Path(path.stem)) + suffix
+    return suffix
 
 
 def split_suffix(suffix: str) -> tuple[str, Compression | None]:
-    """What `suffix_of` gives, as the suffix of the content and how it is compressed."""
+    """What `suffix_of` gives, as the suffix of the content and how it is compressed.
+
+    That a file is encrypted, which is done last, is left out.
+    """
+    suffix = suffix.removesuffix(ENCRYPTED_SUFFIX)
     for end, compression in _COMPRESSION_OF.items():
         if suffix.endswith(end):
             return suffix.removesuffix(end), compression
     return suffix, None
 
 
-def content_of(file: SnapshotBlocks, path: Path) -> SnapshotBlocks:
-    """A file that is open as what is in it: compressed or not, by its suffix. See `Content`."""
-    _, compression = split_suffix(suffix_of(path))
-    return file if compression is None else Content(file, path, compression)
+def content_of(
+    file: SnapshotBlocks,
+    path: Path,
+    suffix: str | None = None,
+    abandoned: Callable[[], None] = lambda: None,
+) -> SnapshotBlocks:
+    """A snapshot that is open as what is in it, by its suffix (None: that of `path`).
+
+    It is decrypted and expanded where the suffix says so: see `Decrypted` and `Content`. Raises
+    KeyRequiredError where it is encrypted and there is no key, NotEncryptedError where it is a file
+    that is not and there is one, and what `Keys.ring` raises.
+    """
+    suffix = suffix_of(path) if suffix is None else suffix
+    if suffix.endswith(ENCRYPTED_SUFFIX):
+        if not isinstance(file, FileBlocks):  # what is in memory was never encrypted
+            raise KeyRequiredError(path)
+        ring = ring_of(file.fs, file.path)
+        file = Decrypted(file, path, ring, "snapshot", abandoned=abandoned)
+    elif isinstance(file, FileBlocks) and file.fs.keys is not None:
+        raise NotEncryptedError(path)
+    _, compression = split_suffix(suffix)
+    return file if compression is None else Content(file, path, compression, abandoned)
 
 
 def expanded_bytes_max(size_bytes: int) -> int:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from penin.storage.keys import Keys
+
 SECTOR_BYTES = 512
 READ_BYTES = 2**20
 # So the disk works while the rest of a large file is made, and the sync at the end waits less.
@@ -56,6 +58,10 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 class FileSystem(Protocol):
     """What the store needs of a file system. Paths are absolute; errors are `OSError`s."""
+
+    @property
+    def keys(self) -> Keys | None:
+        """What opens the encrypted stores on it; None where only plain ones are opened."""
 
     def open_read(self, path: Path) -> int:
         """Open an existing file for reading. A symlink is refused."""
@@ -136,6 +142,9 @@ class OsFileSystem:
     Linux is what it runs on. macOS (where only `F_FULLFSYNC` reaches the platter) and Windows
     (no positional reads, no directory sync, no lock) are written for and untested.
     """
+
+    def __init__(self, keys: Keys | None = None) -> None:
+        self.keys = keys
 
     def open_read(self, path: Path) -> int:
         return os.open(path, os.O_RDONLY | _BINARY | _CLOEXEC | _NOFOLLOW)
@@ -304,6 +313,16 @@ class FileBlocks:
         self._fs = fs
         self._path = path
         self._fd = fs.open_read(path)
+
+    @property
+    def fs(self) -> FileSystem:
+        """What the file is on."""
+        return self._fs
+
+    @property
+    def path(self) -> Path:
+        """Where the file was found."""
+        return self._path
 
     @property
     def size_bytes(self) -> int:

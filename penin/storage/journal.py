@@ -26,6 +26,7 @@ from penin.storage.commits import (
     ForkedFrom,
     Header,
     Position,
+    Seal,
     encode_commit,
     encode_header,
     parse_line,
@@ -33,6 +34,7 @@ from penin.storage.commits import (
 from penin.storage.compression import SUFFIX_OF
 from penin.storage.filesystem import FileSystem, storage_error, write_all
 from penin.storage.journal_compression import compress_file, remove_temporaries
+from penin.storage.journal_encryption import LineCipher
 from penin.storage.journal_names import JournalFile, journal_path
 from penin.storage.ports import Journal
 from penin.storage.reader import JournalEnd, JournalReader
@@ -78,6 +80,7 @@ class FileJournal:
         self._unsynced_since = 0.0  # by the clock; counts only while something is unsynced
         self._leftover: Path | None = None  # a file begun in vain that could not be removed
         self._repairs = Repairs()
+        self._seal: Seal | None = None  # of the lines of the newest file, where it is encrypted
 
     # -- what it is -----------------------------------------------------------------------------
 
@@ -154,7 +157,12 @@ class FileJournal:
         prev = ZERO_HASH if forked_from is None else forked_from.hash
         # Epoch 0: it was never opened. The first opening claims epoch 1.
         line, _ = encode_header(
-            store=store, epoch=0, first=file.first, forked_from=forked_from, prev=prev
+            store=store,
+            epoch=0,
+            first=file.first,
+            forked_from=forked_from,
+            prev=prev,
+            key=self._key(),
         )
         try:
             self._fs.make_directory(self._directory)
@@ -181,10 +189,11 @@ class FileJournal:
         try:
             self._older = [(file, self._reader.file_size(file)) for file in end.files[:-1]]
             remove_temporaries(self._fs, self._directory)
-            repaired = repair(self._fs, end, epoch=epoch, store=store)
+            repaired = repair(self._fs, end, epoch=epoch, store=store, key=self._key())
         except OSError as error:
             raise storage_error(self._newest.path, error) from error
         self._header, self._position = repaired.header, repaired.position
+        self._seal = self._seal_of(repaired.header, self._newest.path)
         self._repairs = repaired.repairs
         self._durable_seq = self.last_seq
         self._file = AppendFile(self._fs, self._newest.path, repaired.fd, self._end.offset)
@@ -232,7 +241,11 @@ class FileJournal:
             first=first,
             forked_from=header.forked_from,
             prev=self.head_hash,
+            key=self._key(),
         )
+        parsed = parse_line(line)
+        assert isinstance(parsed, Header)
+        seal = self._seal_of(parsed, file.path)
         try:
             self._remove_leftover()
             begun = self._begin(file, line)
@@ -241,9 +254,9 @@ class FileJournal:
             raise RotationError(file.path, reason) from error
         self._open_file.close()
         self._older.append((newest, self._end.offset))
-        self._newest, self._file = file, begun
+        self._newest, self._file, self._seal = file, begun, seal
         start = Position(self.last_seq, self.epoch, self.head_hash, 0)
-        self._position = start.after(line, parse_line(line))
+        self._position = start.after(line, parsed)
 
     def trim(self, upto_seq: int) -> None:
         """Delete, oldest first, the files that lie wholly at or before `upto_seq`; durably.
@@ -275,6 +288,8 @@ class FileJournal:
         abandoned: Callable[[], None],
     ) -> None:
         assert self._newest is not None
+        if self._seal is not None:
+            return  # what is encrypted does not become smaller
 
         def check() -> None:
             self._open_file.check()  # raises where the journal has failed: nothing is removed then
@@ -318,6 +333,7 @@ class FileJournal:
             at=at,
             messages=messages,
             prev=self.head_hash,
+            seal=self._seal,
         )
         if not file.unsynced:
             self._unsynced_since = self._clock()
@@ -327,6 +343,18 @@ class FileJournal:
             self._durable_seq = self.last_seq  # the file was synced where it was cut back
             raise
         self._position = Position(seq, epoch, digest, file.size)
+
+    def _key(self) -> str | None:
+        """The data key that a new file is encrypted with; None where it is not."""
+        keys = self._fs.keys
+        return None if keys is None else keys.ring(self._fs, self._directory.parent).current.id
+
+    def _seal_of(self, header: Header, path: Path) -> Seal | None:
+        """What encrypts the lines of a file; None where it is not encrypted."""
+        keys = self._fs.keys
+        if keys is None:
+            return None
+        return LineCipher(keys.ring(self._fs, self._directory.parent), header, path).seal
 
     def _begin(self, file: JournalFile, header: bytes) -> AppendFile:
         """Make a journal file; header and name are durable on return. Raises `OSError`."""

@@ -21,6 +21,7 @@ from penin.storage.commits import (
     parse_line,
 )
 from penin.storage.filesystem import FileSystem, storage_error
+from penin.storage.journal_encryption import LineOpener
 from penin.storage.journal_names import JournalFile, journal_file
 from penin.storage.lines import journal_lines
 from penin.storage.reader import JournalReader
@@ -43,6 +44,7 @@ class JournalFileScan(Scan):
     def __init__(self, fs: FileSystem, path: Path) -> None:
         self._file = journal_file(path) or JournalFile(_first_in_header(fs, path), path)
         super().__init__(fs, self._file.first - 1, None)
+        self._opener = LineOpener(fs, path.parent)
         self._line_begin = self._line_end = 0
         self.size_bytes = 0
         self.openings = 0
@@ -57,10 +59,10 @@ class JournalFileScan(Scan):
         return self._file.first
 
     def commits(self) -> Iterator[tuple[int, Commit]]:
-        """Each commit with transitions, and the byte at which its line begins.
+        """Each commit with transitions, in plain, and the byte at which its line begins.
 
-        Raises FormatError for a later version and StorageError where the file cannot be read;
-        damage is not raised, and ends it.
+        Raises FormatError for a later version, KeyRequiredError where it is encrypted and there is
+        no key, and StorageError where the file cannot be read; damage is not raised, and ends it.
         """
         path, newest = self._file.path, not self._is_followed()
         try:
@@ -68,8 +70,9 @@ class JournalFileScan(Scan):
             try:
                 for line in self.follow(fd, self._file, newest=newest):
                     self._note(line)
-                    if isinstance(line, Commit) and line.seq >= line.first:
-                        yield self._line_begin, line
+                    plain = self._opener.plain(line)
+                    if isinstance(plain, Commit) and plain.seq >= plain.first:
+                        yield self._line_begin, plain
             except CorruptionError as error:
                 self._set_aside(fd, error)
             finally:

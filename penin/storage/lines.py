@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from penin.errors import CorruptionError
-from penin.storage.commits import FRAME_BYTES_MAX
+from penin.storage.commits import LINE_BYTES_MAX
 from penin.storage.compression import Content, split_suffix
 from penin.storage.filesystem import READ_BYTES, FileSystem
 
@@ -30,7 +30,7 @@ def journal_lines(fs: FileSystem, fd: int, path: Path, offset: int = 0) -> Itera
         blocks = _behind(Content(_OpenFile(fs, fd), path, compression), offset)
     stream = io.BufferedReader(_RawBlocks(blocks), READ_BYTES)
     try:
-        while line := stream.readline(FRAME_BYTES_MAX + 1):
+        while line := stream.readline(LINE_BYTES_MAX + 1):
             yield line
             offset += len(line)
     except CorruptionError as error:

@@ -275,7 +275,7 @@ class MemorySnapshotStore:
         self._originals[path] = self._latest
         return path
 
-    def keep(self, name: str, chunks: Iterable[bytes | memoryview]) -> Path:
+    def keep(self, name: str, seq: int, chunks: Iterable[bytes | memoryview]) -> Path:  # noqa: ARG002
         path = MEMORY_PATH / f"state.{name}{self.suffix}"
         self._originals[path] = MemoryBlocks(map(bytes, chunks))
         return path

@@ -112,6 +112,7 @@ class Journal(Protocol):
     ) -> None:
         """Compress what lies wholly at or before `upto_seq`, as far as it is kept.
 
+        What is encrypted is left as it is.
         May be called from another thread than the others, but not while `rotate` or `trim` runs.
         `abandoned` is called now and then, and may raise. Raises `StorageError`. Whatever is
         raised, nothing is lost.

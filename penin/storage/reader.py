@@ -40,6 +40,7 @@ from penin.storage.commits import (
     stated_hash,
 )
 from penin.storage.filesystem import FileSystem, storage_error
+from penin.storage.journal_encryption import LineOpener
 from penin.storage.journal_names import JournalFile, journal_file
 from penin.storage.lines import journal_lines
 from penin.storage.places import IsBefore, line_before
@@ -77,8 +78,10 @@ class JournalReader:
     def __init__(self, fs: FileSystem, directory: Path) -> None:
         self._fs = fs
         self._directory = directory
+        self._opener = LineOpener(fs, directory)
         self.end: JournalEnd | None = None  # set by a reading that was exhausted
         self._scan: Scan | None = None
+        self._entered: Header | None = None  # of the file that a reading began inside
 
     @property
     def position(self) -> Position | None:
@@ -114,7 +117,7 @@ class JournalReader:
         files = self.files()
         if not files:
             return False
-        return any(True for _ in self.read(files[0].first - 1))
+        return any(_has_transitions(line) for line in self.lines(files[0].first - 1))
 
     def first_header(self) -> Header | None:
         """Return the header of the oldest file; None where there is no file or it is broken."""
@@ -142,13 +145,19 @@ class JournalReader:
             return self._fs.size(fd)
 
     def read(self, after_seq: int, anchor_hash: str | None = None) -> Generator[Commit, None, None]:
-        """Yield, in order, every commit that holds transitions after `after_seq`; see `lines`."""
+        """Yield, in order, every commit that holds transitions after `after_seq`; see `lines`.
+
+        Their messages are in plain; raises also what `LineOpener` raises.
+        """
         for line in self.lines(after_seq, anchor_hash):
-            if isinstance(line, Commit) and after_seq < line.seq >= line.first:
-                yield line
+            plain = self._opener.plain(line)
+            if isinstance(plain, Commit) and after_seq < plain.seq >= plain.first:
+                yield plain
 
     def lines(self, after_seq: int, anchor_hash: str | None = None) -> Iterator[Header | Commit]:
         """Yield, in order, every line of the chain from the file that holds `after_seq` + 1 on.
+
+        The lines are as they are in the files: without a key, encrypted ones can be checked, too.
 
         `anchor_hash` is the snapshot's `journal_hash`: some line at `after_seq` has that hash, or
         the header of the file that begins after it names it as `prev`. Without one (no snapshot)
@@ -170,8 +179,12 @@ class JournalReader:
         `end`, of which `durable` is at or before the one that a whole reading finds.
         """
         for line in self._lines(seq - 1, None, lambda before: before.seq < seq):
-            if isinstance(line, Commit) and seq <= line.seq >= line.first:
-                yield line
+            if self._entered is not None:
+                self._opener.begin(self._entered)
+                self._entered = None
+            plain = self._opener.plain(line)
+            if isinstance(plain, Commit) and seq <= plain.seq >= plain.first:
+                yield plain
 
     def seq_since(self, at: str) -> int:
         """Return the first seq of the first commit of the time `at` or later.
@@ -204,7 +217,7 @@ class JournalReader:
         self, after_seq: int, anchor_hash: str | None, is_before: IsBefore | None
     ) -> Generator[Header | Commit, None, None]:
         """As `lines`; where `is_before` is given, from a line before that place on."""
-        self.end, self._scan = None, None
+        self.end, self._scan, self._entered = None, None, None
         files = self.files()
         doubted = self._doubted(files) if files else None
         if doubted is not None:
@@ -235,13 +248,17 @@ class JournalReader:
         offset = line_before(self._fs, fd, is_before)
         try:
             parse_line(next(journal_lines(self._fs, fd, file.path, offset), b""))
+            header = parse_line(next(journal_lines(self._fs, fd, file.path), b""))
         except InvalidLineError:
             return 0  # where all of what is before it tells what it is: torn, or damaged
+        if offset == 0 or not isinstance(header, Header):
+            return 0
+        self._entered = header
         return offset
 
     def read_to_end(self, after_seq: int, anchor_hash: str | None = None) -> None:
         """Read for the sake of `end` alone."""
-        deque(self.read(after_seq, anchor_hash), maxlen=0)
+        deque(self.lines(after_seq, anchor_hash), maxlen=0)
 
     def _doubted(self, files: list[JournalFile]) -> _Doubted | None:
         """Return the newest file if it holds only its header and may not be part of the chain."""
@@ -295,6 +312,10 @@ class JournalReader:
             raise JournalGapError(file.path, 0, "it vanished while it was read") from error
         except OSError as error:
             raise storage_error(file.path, error) from error
+
+
+def _has_transitions(line: Header | Commit) -> bool:
+    return isinstance(line, Commit) and line.seq >= line.first
 
 
 def _end(files: list[JournalFile], scan: Scan, doubted: _Doubted | None) -> JournalEnd:

@@ -53,12 +53,14 @@ class Repaired(msgspec.Struct, frozen=True):
     repairs: Repairs
 
 
-def repair(fs: FileSystem, end: JournalEnd, *, epoch: int, store: str | None) -> Repaired:
+def repair(
+    fs: FileSystem, end: JournalEnd, *, epoch: int, store: str | None, key: str | None = None
+) -> Repaired:
     """Repair the newest file and return it open; everything in it is durable then.
 
-    `epoch` and `store` are for a header that has to be made; the store is taken from the file
-    before where there is one. Raises `OSError`, and `CorruptionError` if what is written again is
-    no longer what was read.
+    `epoch`, `store` and `key` are for a header that has to be made; the store is taken from the
+    file before where there is one. Raises `OSError`, and `CorruptionError` if what is written again
+    is no longer what was read.
     """
     path = end.files[-1].path
     if end.leftover is not None:
@@ -71,7 +73,7 @@ def repair(fs: FileSystem, end: JournalEnd, *, epoch: int, store: str | None) ->
             torn_path = _set_aside(fs, path, end.tail, read_all(fs, fd, end.tail.offset))
             fs.truncate(fd, end.tail.offset)
         if end.header_broken:
-            header, position = _remake_header(fs, fd, end, epoch, store)
+            header, position = _remake_header(fs, fd, end, epoch, store, key)
             rewritten = 0
         else:
             assert end.header is not None
@@ -108,8 +110,8 @@ def _set_aside(fs: FileSystem, path: Path, torn: Torn, region: bytes) -> Path:
     return aside
 
 
-def _remake_header(
-    fs: FileSystem, fd: int, end: JournalEnd, epoch: int, store: str | None
+def _remake_header(  # noqa: PLR0917  # all that a header says
+    fs: FileSystem, fd: int, end: JournalEnd, epoch: int, store: str | None, key: str | None
 ) -> tuple[Header, Position]:
     before = end.position
     known = end.header
@@ -123,6 +125,7 @@ def _remake_header(
         first=before.seq + 1,
         forked_from=None if known is None else known.forked_from,
         prev=before.hash,
+        key=key,
     )
     write_all(fs, fd, line, 0)
     header = parse_line(line)

@@ -13,7 +13,7 @@ import msgspec
 
 from penin.errors import CorruptionError, FormatError, JournalGapError
 from penin.storage.commits import (
-    FRAME_BYTES_MAX,
+    LINE_BYTES_MAX,
     ZERO_HASH,
     Commit,
     Header,
@@ -70,7 +70,7 @@ class Scan:
                 raise CorruptionError(file.path, offset, reason)
             region = read_all(self._fs, fd, offset)
             first_line = region[: region.find(b"\n") + 1] or region
-            if first_line[: FRAME_BYTES_MAX + 1] == line:
+            if first_line[: LINE_BYTES_MAX + 1] == line:
                 break
             # A writer at work has changed it in between: look again.
         self._judge(region, file, offset, reason, newest=newest)

@@ -2,7 +2,8 @@
 
 A file in `sealed/` is named `<number>-<digest>`: the number (20 digits) tells it from all others of
 the store, and the digest, in hexadecimal, is the SHA-256 of the SHA-256 digests of its blocks of
-1 MiB (`penin.storage.mapped`), so that what is read later can be checked block by block. It is
+1 MiB (`penin.storage.mapped`), so that what is read later can be checked block by block. In an
+encrypted store these are the blocks of the encrypted file (`penin.storage.encryption`). It is
 never changed. Rules of `SealedFiles`:
 
 1. `put` returns when the file and its name are durable; only then may a commit name it. So a commit
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from penin.errors import CorruptionError, SealedFileMissingError, StorageError
+from penin.storage.encryption import Decrypted, encrypted
 from penin.storage.filesystem import (
     FileBlocks,
     FileSystem,
@@ -36,7 +38,13 @@ from penin.storage.filesystem import (
     storage_error,
     write_synced,
 )
-from penin.storage.mapped import MappedFile, block_digest, block_digests, checked_file
+from penin.storage.mapped import (
+    MappedFile,
+    block_digest,
+    block_digests,
+    checked_file,
+    whole_blocks,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,15 +97,16 @@ class SealedFiles:
         digests = bytearray()
         try:
             self._fs.make_directory(self._directory)
-            size = write_synced(self._fs, temporary, _digested(blocks, digests))
+            written = _digested(self._encrypted(blocks, number), digests)
+            size = write_synced(self._fs, temporary, written)
             name = f"{number}-{sha256(digests).hexdigest()}"
             path = self._directory / name
             with removed_on_failure(self._fs, temporary):
                 self._fs.rename(temporary, path)
             self._needs[name] = _Need(size)
             self._fs.sync_directory(self._directory)
-            with FileBlocks(self._fs, path) as mapped:
-                return SealedFile(name, checked_file(path, mapped.map(), bytes(digests)))
+            with FileBlocks(self._fs, path) as file:
+                return SealedFile(name, self._opened(file, file.map(), bytes(digests)))
         except OSError as error:
             raise storage_error(self._directory, error) from error
 
@@ -133,15 +142,36 @@ class SealedFiles:
         try:
             with FileBlocks(self._fs, path) as blocks:
                 data = blocks.map()
+                digests = block_digests(data)
+                if sha256(digests).hexdigest() != named[2]:
+                    reason = "its digest is not the one that it is named by"
+                    raise CorruptionError(path, 0, reason)
+                return self._opened(blocks, data, digests)
         except FileNotFoundError as error:
             reason = "the journal names it, and it is not there"
             raise SealedFileMissingError(path, 0, reason) from error
         except OSError as error:
             raise storage_error(path, error) from error
-        digests = block_digests(data)
-        if sha256(digests).hexdigest() != named[2]:
-            raise CorruptionError(path, 0, "its digest is not the one that it is named by")
-        return checked_file(path, data, digests)
+
+    def _encrypted(
+        self, blocks: Iterable[bytes | memoryview], number: str
+    ) -> Iterable[bytes | memoryview]:
+        """What is written: the blocks themselves, where there is no key."""
+        keys = self._fs.keys
+        if keys is None:
+            return blocks
+        ring = keys.ring(self._fs, self._directory.parent)
+        return whole_blocks(encrypted(blocks, ring, "sealed", int(number)))
+
+    def _opened(self, file: FileBlocks, data: memoryview, digests: bytes) -> MappedFile:
+        """What is in a file whose digest is right; of an encrypted one it is held in memory."""
+        keys = self._fs.keys
+        if keys is not None:
+            ring = keys.ring(self._fs, self._directory.parent)
+            number = int(file.path.name.partition("-")[0])
+            data = Decrypted(file, file.path, ring, "sealed", number).map()
+            digests = block_digests(data)
+        return checked_file(file.path, data, digests)
 
     def size_bytes(self, after_seq: int) -> int:
         """The size of the files that commits after `after_seq` may name."""

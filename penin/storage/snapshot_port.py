@@ -23,7 +23,8 @@ class SnapshotStore(Protocol):
     def suffix(self) -> str:
         """The suffix of the snapshots, or of the first, where none is there yet.
 
-        Raises `FormatError` where there are snapshots of several.
+        Raises `FormatError` where there are snapshots of several, and where they are encrypted and
+        there is no key, or another one, or the other way round.
         """
 
     def put(self, seq: int, epoch: int, at: str, chunks: Iterable[bytes | memoryview]) -> int:
@@ -79,8 +80,8 @@ class SnapshotStore(Protocol):
     def keep_original(self) -> Path:
         """Keep the latest snapshot for good, under the path returned; durable on return."""
 
-    def keep(self, name: str, chunks: Iterable[bytes | memoryview]) -> Path:
-        """Keep another snapshot for good, under the path returned, which has `name` in it.
+    def keep(self, name: str, seq: int, chunks: Iterable[bytes | memoryview]) -> Path:
+        """Keep another snapshot, at `seq`, for good; under the path returned, with `name` in it.
 
         Durable on return; one that was kept under that name is replaced, atomically. Raises
         `StorageError` or whatever `chunks` raises.

@@ -24,8 +24,16 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
 
-from penin.errors import FormatError, JournalGapError, StorageError
+from penin.errors import (
+    CorruptionError,
+    FormatError,
+    JournalGapError,
+    KeyRequiredError,
+    NotEncryptedError,
+    StorageError,
+)
 from penin.storage.compression import SUFFIX_OF, suffix_of
+from penin.storage.encryption import ENCRYPTED_SUFFIX, encrypted
 from penin.storage.filesystem import (
     LINK_REFUSED_ERRNOS,
     FileBlocks,
@@ -35,6 +43,7 @@ from penin.storage.filesystem import (
     write_file_durably,
     write_synced,
 )
+from penin.storage.keys import KEYS_NAME, is_encrypted
 from penin.storage.retention import CHECKPOINTS_KEPT_MIN, Retention, kept_seqs
 
 if TYPE_CHECKING:
@@ -44,7 +53,10 @@ if TYPE_CHECKING:
 JSON_SUFFIX: Final = ".json"
 TENSORS_SUFFIX: Final = ".safetensors"
 SUFFIXES: Final = tuple(
-    content + end for content in (JSON_SUFFIX, TENSORS_SUFFIX) for end in ("", *SUFFIX_OF.values())
+    content + end + outer
+    for content in (JSON_SUFFIX, TENSORS_SUFFIX)
+    for end in ("", *SUFFIX_OF.values())
+    for outer in ("", ENCRYPTED_SUFFIX)
 )
 
 CHECKPOINTS_DIRECTORY: Final = "checkpoints"
@@ -93,14 +105,15 @@ class SnapshotBlocks(Protocol):
 class FileSnapshotStore:
     """The snapshots of one store directory (absolute, without symlinks in it).
 
-    `suffix` is that of the first snapshot, where there is none.
+    `suffix` is that of the first snapshot, where there is none; that of encrypted ones is added
+    where the file system has a key.
     """
 
     def __init__(self, fs: FileSystem, directory: Path, suffix: str = JSON_SUFFIX) -> None:
         self._fs = fs
         self._directory = directory
         self._checkpoints = directory / CHECKPOINTS_DIRECTORY
-        self._first_suffix = suffix
+        self._first_suffix = suffix if fs.keys is None else suffix + ENCRYPTED_SUFFIX
 
     @property
     def suffix(self) -> str:
@@ -108,7 +121,27 @@ class FileSnapshotStore:
         if len(found) > 1:
             names = " and ".join(self._state(suffix).name for suffix in found)
             raise FormatError(self._directory, f"{names} are both there, and a store has one")
-        return found[0] if found else self._first_suffix
+        suffix = found[0] if found else self._first_suffix
+        self._check_key(suffix, is_there=bool(found))
+        return suffix
+
+    def _check_key(self, suffix: str, *, is_there: bool) -> None:
+        """Raise where there is no key for an encrypted store, another one, or one for a plain one.
+
+        KeyRequiredError, NotEncryptedError, and what `Keys.ring` raises.
+        """
+        keys, is_sealed = self._fs.keys, suffix.endswith(ENCRYPTED_SUFFIX)
+        has_ring = is_encrypted(self._fs, self._directory)
+        if keys is None:
+            if is_sealed or has_ring:
+                raise KeyRequiredError(self._directory)
+        elif not is_sealed:
+            raise NotEncryptedError(self._state(suffix))
+        elif has_ring:
+            keys.ring(self._fs, self._directory)
+        elif is_there:
+            reason = "it is missing, beside what it encrypts"
+            raise CorruptionError(self._directory / KEYS_NAME, 0, reason)
 
     @property
     def path(self) -> Path:
@@ -123,7 +156,7 @@ class FileSnapshotStore:
         checkpoint = self._checkpoints / checkpoint_name(seq, at, suffix_of(path))
         try:
             self._fs.make_directory(self._checkpoints)
-            size = write_synced(self._fs, temporary, chunks)
+            size = write_synced(self._fs, temporary, self._encrypted(chunks, seq))
             with removed_on_failure(self._fs, temporary):
                 give_second_name(self._fs, temporary, checkpoint)
                 self._fs.rename(temporary, path)
@@ -131,6 +164,15 @@ class FileSnapshotStore:
         except OSError as error:
             raise storage_error(path, error) from error
         return size
+
+    def _encrypted(
+        self, chunks: Iterable[bytes | memoryview], seq: int
+    ) -> Iterable[bytes | memoryview]:
+        """What is written of a snapshot: itself, where there is no key."""
+        keys = self._fs.keys
+        if keys is None:
+            return chunks
+        return encrypted(chunks, keys.ring(self._fs, self._directory), "snapshot", seq)
 
     def latest(self) -> FileBlocks | None:
         try:
@@ -248,10 +290,10 @@ class FileSnapshotStore:
             raise storage_error(kept, error) from error
         return kept
 
-    def keep(self, name: str, chunks: Iterable[bytes | memoryview]) -> Path:
+    def keep(self, name: str, seq: int, chunks: Iterable[bytes | memoryview]) -> Path:
         kept = self._directory / f"{_STATE_STEM}.{name}{self.suffix}"
         try:
-            write_file_durably(self._fs, kept, chunks)
+            write_file_durably(self._fs, kept, self._encrypted(chunks, seq))
         except OSError as error:
             raise storage_error(kept, error) from error
         return kept

@@ -29,6 +29,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from penin.storage.filesystem import SECTOR_BYTES
+from penin.storage.keys import Keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,6 +150,7 @@ class CrashableFileSystem:
     """See the head of this file. Deterministic for a seed and the calls made."""
 
     def __init__(self, *, seed: int = 0) -> None:
+        self.keys: Keys | None = None  # of encrypted stores
         self.crash_at: int | None = None  # the number of an operation, from 1
         self.crash_effect: Effect = "none"  # how much of that operation still happens
         self.operations: list[str] = []  # every operation that changes something, with its name
@@ -195,6 +197,8 @@ class CrashableFileSystem:
         """Return the file system as the next process finds it; it is a copy, for many tries."""
         other = CrashableFileSystem(seed=self._rng.randint(0, 2**32))
         other._root = copy.deepcopy(self._root)
+        if self.keys is not None:  # the next process has the same master key, and read no ring yet
+            other.keys = Keys(self.keys.source, self.keys.master)
         return other
 
     @property

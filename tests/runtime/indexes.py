@@ -23,7 +23,7 @@ class BuildHere(IndexBuild):
     """Builds in this process, which takes less time than to start another one."""
 
     def run(self):
-        build(self.directory, self.kind, self.output)
+        build(self.directory, self.kind, self.output, self.key_from)
 
 
 @asynccontextmanager

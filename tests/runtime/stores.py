@@ -107,6 +107,7 @@ class GatedFileSystem:
 
     def __init__(self, inner: CrashableFileSystem | None = None) -> None:
         self.inner = CrashableFileSystem() if inner is None else inner
+        self.keys = self.inner.keys
         self._gates: list[Gate] = []
         self._paths: dict[int, Path] = {}
 

@@ -88,7 +88,7 @@ def test_a_file_is_known_by_how_it_begins_whatever_its_name(tmp_path, snapshots)
         path = tmp_path / f"kept{suffix}.bak"
         path.write_bytes(snapshots[suffix])
         assert kind_of(OsFileSystem(), path) == kind
-        state, envelope = read_snapshot_file(path)
+        state, envelope = read_snapshot_file(path, OsFileSystem())
         assert (envelope, len(state.knowledge_base)) == (ENVELOPE, 4)
     write_store(tmp_path / "store")
     renamed = tmp_path / "audit.log"
@@ -101,7 +101,7 @@ def test_a_file_is_known_by_how_it_begins_whatever_its_name(tmp_path, snapshots)
 def test_a_journal_file_holds_no_state_by_itself(tmp_path):
     write_store(tmp_path / "store")
     with pytest.raises(UsageError, match="holds no state by itself"):
-        read_snapshot_file(tmp_path / "store" / "journal" / f"{8:020d}.jsonl")
+        read_snapshot_file(tmp_path / "store" / "journal" / f"{8:020d}.jsonl", OsFileSystem())
 
 
 def test_a_link_is_followed_to_the_file_that_somebody_names(tmp_path, snapshots):

@@ -138,6 +138,7 @@ class CountingFileSystem(OsFileSystem):
     """Counts what is read."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.bytes_read = 0
 
     def read(self, fd: int, size: int, offset: int) -> bytes:

@@ -1,0 +1,28 @@
+"""`penin rejected`: the lines that were refused, as they came."""
+
+from __future__ import annotations
+
+import sys
+
+from penin.cli.exits import ExitCode
+from penin.cli.options import (
+    DIR_DEFAULT,
+    ExistingDirectory,
+    KeyOption,
+    files_of,
+    store_directory,
+)
+from penin.ingress.rejected import read_rejected
+
+
+def rejected(
+    *,
+    dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
+    key_from: KeyOption = None,
+) -> int:
+    """The command; `penin.cli.help` tells what it promises."""
+    directory = store_directory(dir)
+    for piece in read_rejected(directory, files_of(key_from)):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+    return ExitCode.SUCCESS

@@ -1,0 +1,92 @@
+"""Where the master key of encrypted stores comes from: a file, a variable, or a command's output.
+
+Only the place is a setting or an option (`key_from`), so that the key itself stands in no list of
+processes, no history of a shell and no log. It is 32 bytes in base64, as `openssl rand -base64 32`
+prints them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from penin.errors import UsageError
+from penin.settings import KeySource, key_source
+from penin.storage.filesystem import OsFileSystem
+from penin.storage.keys import KEY_BYTES, Keys
+
+COMMAND_TIMEOUT_S: Final = 60.0
+"""How long a command has that prints the key, perhaps after asking somebody for a passphrase."""
+_TEXT_BYTES_MAX: Final = 4096
+
+
+def files_with(key_from: str | None) -> OsFileSystem:
+    """The file system, with the key for encrypted stores on it, if one is named.
+
+    The key is looked for when it is first needed, and not here. Raises RefusedTypeError or
+    RefusedValueError for what names no place.
+    """
+    return OsFileSystem(None if key_from is None else keys_from(key_from))
+
+
+def keys_from(key_from: str) -> Keys:
+    """The keys whose master key comes from a place; see `files_with`."""
+    source = key_source(key_from)
+    assert source is not None
+    return Keys(key_from, lambda: read_key(source))
+
+
+def read_key(source: KeySource) -> bytes:
+    """The master key. Raises UsageError, in which nothing of what was found is shown."""
+    text = {"file": _from_file, "env": _from_variable, "command": _from_command}[source.kind](
+        source.place
+    )
+    try:
+        key = base64.b64decode(b"".join(text.split()), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise UsageError(
+            f"{source}: that is no key; a key is {KEY_BYTES} bytes in base64, as "
+            "openssl rand -base64 32 prints them"
+        )
+    return key
+
+
+def _from_file(place: str) -> bytes:
+    try:
+        with Path(place).open("rb") as file:
+            return file.read(_TEXT_BYTES_MAX)
+    except OSError as error:
+        raise UsageError(f"file:{place}: {error.strerror or error}") from error
+
+
+def _from_variable(place: str) -> bytes:
+    if place not in os.environ:
+        raise UsageError(f"env:{place}: there is no such variable")
+    return os.environ[place].encode(errors="replace")
+
+
+def _from_command(place: str) -> bytes:
+    # Its stderr is ours: what it has to complain about, or to ask, is for the same person.
+    try:
+        ended = subprocess.run(  # noqa: S603  # it is the owner who names it
+            shlex.split(place),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        # Without its cause, in which the output would be.
+        raise UsageError(f"command:{place}: it took longer than {COMMAND_TIMEOUT_S:g} s") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"command:{place}: {error}") from error
+    if ended.returncode != 0:
+        raise UsageError(f"command:{place}: it ended with {ended.returncode}")
+    return ended.stdout[:_TEXT_BYTES_MAX]

@@ -1,0 +1,481 @@
+"""Encrypted stores: nothing of them is to be read without the key, and with it all is as ever."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import penin
+from penin.core import NumericVectorArtifact, bulk
+from penin.core.formats import encode_state
+from penin.core.migration import Schema
+from penin.core.snapshots import Envelope
+from penin.core.state import State
+from penin.errors import (
+    CorruptionError,
+    FormatError,
+    KeyRequiredError,
+    NotEncryptedError,
+    PeninError,
+    RefusedValueError,
+    StorageError,
+    WrongKeyError,
+)
+from penin.ingress.rejected import RejectedLines, read_rejected
+from penin.runtime.backup import backup_at
+from penin.runtime.convert import convert, new_store
+from penin.runtime.ledger import Selection, read_entries, read_head, verify_chain
+from penin.runtime.past import read_state, read_store, state_at
+from penin.runtime.progress import Progress
+from penin.runtime.repair import plan_repair, repair
+from penin.runtime.restore import Place, restore_at
+from penin.runtime.verify import verify_store
+from penin.settings import Settings
+from penin.storage.keys import KEYS_NAME
+from tests.core import strategies
+from tests.fakes.crashable_filesystem import CrashableFileSystem
+from tests.runtime import indexes
+from tests.runtime.migrating import to_1
+from tests.runtime.stores import JOURNAL, STORE, open_on, state_on
+from tests.storage.keyed import keyed, master_of, os_keyed
+
+FORMATS = ("json", "safetensors")
+CHOSEN = [
+    {"format": "json"},
+    {"format": "safetensors"},
+    {"format": "json", "compress": "gzip"},
+    {"format": "safetensors", "compress": "zstd"},
+]
+each = pytest.mark.parametrize("chosen", CHOSEN)
+NEEDLES = (b"needle", b64encode(b"needle-1"), b64encode(b"\0needle-1"), b64encode(b"\0\0needle-1"))
+MATRIX = np.frombuffer(b"needle-1" * 4 * 40, np.float32).reshape(40, 8)
+
+
+def bits(state: State) -> bytes:
+    """All of a state; of two that differ in a bit, it is not the same."""
+    return b"".join(map(bytes, encode_state(state.view(), Envelope(), ".json")))
+
+
+async def fill(orchestrator: Any) -> None:
+    await orchestrator.add_task({"needle": "needle"})
+    await orchestrator.put_document("needle", {"needle": [1]})
+    await orchestrator.add_knowledge("needle", NumericVectorArtifact([0.5, 1.5], {"needle": 1}))
+    await orchestrator.extend_knowledge([f"needle {row}" for row in range(40)], MATRIX)
+    await orchestrator.append_history("needle", "needle")
+
+
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty rows are several sealed files."""
+    monkeypatch.setattr(bulk, "BULK_BYTES_MAX", 128)
+    monkeypatch.setattr(bulk, "PART_BYTES", 500)
+
+
+def paths_in(fs: CrashableFileSystem, directory: Path = STORE) -> list[Path]:
+    found = []
+    for name in fs.names(directory):
+        try:
+            found += paths_in(fs, directory / name)
+        except NotADirectoryError:
+            found.append(directory / name)
+    return found
+
+
+def contents_of(fs: CrashableFileSystem) -> dict[Path, bytes]:
+    """All files but the lock, in which stands who tried to open the store."""
+    return {path: fs.content(path) for path in paths_in(fs) if path.name != "lock"}
+
+
+async def made(**chosen: Any) -> CrashableFileSystem:
+    """A store with everything in it, killed: snapshots, journal, sealed files, a migration."""
+    fs = keyed()
+    async with open_on(fs, schema=Schema(0, {}), **chosen) as orchestrator:
+        await fill(orchestrator)
+        await orchestrator.checkpoint()
+        await orchestrator.put_document("offset", 10)
+        await orchestrator.put_document("needle", "another needle")
+    async with open_on(fs, schema=Schema(1, {0: to_1})) as orchestrator:
+        await orchestrator.extend_knowledge([f"needle {row}" for row in range(40)], MATRIX[::-1])
+        return fs.after_kill()
+
+
+async def scored(fs: CrashableFileSystem, directory: Path = STORE) -> None:
+    async with open_on(fs, directory=directory) as orchestrator:
+        await orchestrator.add_score(1.0)
+
+
+@each
+@pytest.mark.usefixtures("_small")
+async def test_no_file_shows_anything_and_with_the_key_all_is_there(chosen: Any) -> None:
+    fs = await made(**chosen)
+    paths = paths_in(fs)
+    kinds = {path.relative_to(STORE).parts[0] for path in paths}
+    assert kinds >= {"journal", "checkpoints", "sealed", KEYS_NAME, "lock"}
+    assert any(path.name.startswith("state.before-schema-1.") for path in paths)
+    for path in paths:
+        assert not any(needle in fs.content(path) for needle in NEEDLES), path
+    before = bits(read_state(STORE, fs))
+    async with open_on(fs) as orchestrator:
+        assert orchestrator.view.documents["needle"] == "another needle"
+        row = orchestrator.view.knowledge_base["needle 3"].array
+        assert row.tobytes() == MATRIX[::-1][3].tobytes()
+        await orchestrator.add_score(1.0)
+        await orchestrator.remove_document("none")
+    assert bits(read_state(STORE, fs)) != before
+    names = [path.name for path in paths_in(fs) if path.parent.name != "sealed"]
+    assert all(name.endswith((".enc", ".jsonl", "lock", KEYS_NAME)) for name in names)
+
+
+@each
+@pytest.mark.usefixtures("_small")
+def test_without_the_key_or_with_another_nothing_is_read_or_changed(chosen: Any) -> None:
+    fs = asyncio.run(made(**chosen))
+    content = contents_of(fs)
+
+    def readings(disk: CrashableFileSystem) -> list[Any]:
+        elsewhere = Path("/elsewhere")
+        return [
+            lambda: read_state(STORE, disk),
+            lambda: state_at(STORE, seq=2, fs=disk),
+            lambda: list(read_entries(STORE, Selection(), disk)),
+            lambda: plan_repair(STORE, fs=disk),
+            lambda: backup_at(STORE, elsewhere, disk),
+            lambda: restore_at(STORE, elsewhere, Place(seq=2), fs=disk),
+            lambda: list(read_rejected(STORE, disk)),
+        ][: 7 if disk.keys is None else 6]
+
+    for name, error in ((None, KeyRequiredError), ("second", WrongKeyError)):
+        disk = fs.after_kill()
+        disk.keys = None if name is None else keyed(CrashableFileSystem(), name).keys
+        for reading in readings(disk):
+            with pytest.raises(error):
+                reading()
+        with pytest.raises(error):
+            asyncio.run(scored(disk))
+        assert contents_of(disk) == content
+        # The chain is there for everybody.
+        assert verify_chain(STORE, fs=disk).is_whole
+        assert read_head(STORE, disk) == read_head(STORE, fs)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_with_a_key_a_plain_store_is_refused_and_left_as_it_is(format_: Any) -> None:
+    fs = CrashableFileSystem()
+    async with open_on(fs, format=format_) as orchestrator:
+        await orchestrator.add_score(1.0)
+        without_checkpoint = fs.after_kill()
+    for plain in (fs, without_checkpoint):
+        content = contents_of(plain)
+        disk = keyed(plain)
+        for reading in (
+            lambda disk=disk: read_state(STORE, disk),
+            lambda disk=disk: state_at(STORE, seq=1, fs=disk),
+            lambda disk=disk: backup_at(STORE, Path("/copy"), disk),
+            lambda disk=disk: plan_repair(STORE, fs=disk),
+        ):
+            with pytest.raises(StorageError) as raised:
+                reading()
+            assert isinstance(raised.value, NotEncryptedError)
+        with pytest.raises(NotEncryptedError, match="penin convert"):
+            async with open_on(disk):
+                pytest.fail("opened")
+        assert contents_of(disk) == content
+
+
+async def test_an_original_file_is_refused_with_a_key(tmp_path: Path) -> None:
+    state: dict[str, object] = {"knowledge_base": {}, "task_history": [], "score_history": []}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(NotEncryptedError):
+        read_state(tmp_path, os_keyed())
+
+
+async def test_no_plain_file_takes_the_place_of_an_encrypted_one() -> None:
+    fs = await made(format="json")
+    plain = CrashableFileSystem()
+    async with open_on(plain) as orchestrator:
+        await orchestrator.add_score(666.0)
+    journal = JOURNAL / f"{1:020d}.jsonl"
+    forged = plain.content(STORE / "state.json")
+
+    disk = fs.after_kill()  # beside it
+    _put(disk, STORE / "state.json", forged)
+    with pytest.raises(FormatError, match="are both there"):
+        read_state(STORE, disk)
+    disk.unlink(STORE / "state.json.enc")  # instead of it
+    with pytest.raises(NotEncryptedError):
+        read_state(STORE, disk)
+    disk = fs.after_kill()  # under its name: as any other damage
+    disk.replace_content(STORE / "state.json.enc", forged)
+    assert bits(read_state(STORE, disk)) == bits(read_state(STORE, fs))
+    for name in disk.names(STORE / "checkpoints"):
+        disk.replace_content(STORE / "checkpoints" / name, forged)
+    with pytest.raises(CorruptionError):
+        read_state(STORE, disk)
+    disk = fs.after_kill()  # the journal, with a chain of its own
+    for name in disk.names(JOURNAL):
+        disk.unlink(JOURNAL / name)
+    _put(disk, journal, plain.content(journal))
+    with pytest.raises((CorruptionError, FormatError)):
+        read_state(STORE, disk)
+    disk.unlink(STORE / KEYS_NAME)  # and no trace of a ring
+    with pytest.raises((CorruptionError, FormatError)):
+        read_state(STORE, disk)
+
+
+def _put(fs: CrashableFileSystem, path: Path, data: bytes) -> None:
+    fs.close(fs.open_write(path))
+    fs.replace_content(path, data)
+
+
+async def test_files_of_another_store_with_the_same_master_key_are_refused() -> None:
+    fs, other = await made(format="safetensors"), await made(format="safetensors")
+    for name in ("state.safetensors.enc", KEYS_NAME):
+        disk = fs.after_kill()
+        disk.replace_content(STORE / name, other.content(STORE / name))
+        if name != KEYS_NAME:
+            assert bits(read_state(STORE, disk)) == bits(read_state(STORE, fs)), "by the ladder"
+            continue
+        with pytest.raises((CorruptionError, FormatError)):
+            read_state(STORE, disk)
+
+
+@each
+def test_any_checkpoint_and_any_moment_can_be_restored_and_stays_encrypted(
+    chosen: Any,
+) -> None:
+    fs = asyncio.run(made(**chosen))
+    target = Path("/restored")
+    seq = read_state(STORE, fs).seq - 1
+    restored = restore_at(STORE, target, Place(seq=seq), fs=fs)
+    assert restored.seq <= seq
+    assert bits(read_state(target, fs)) == bits(state_at(STORE, seq=seq, fs=fs).state)
+    for path in paths_in(fs, target):
+        assert b"needle" not in fs.content(path)
+    ring, own = (fs.content(place / KEYS_NAME) for place in (STORE, target))
+    assert ring != own, "with data keys of its own"
+    (name,) = fs.names(target / "journal")
+    header = fs.content(target / "journal" / name).splitlines()[0]
+    assert json.loads(header)["forked_from"]["store"] == restored.forked_from
+
+
+@each
+@pytest.mark.usefixtures("_small")
+def test_a_backup_opens_by_itself_with_the_same_key(chosen: Any) -> None:
+    fs = asyncio.run(made(**chosen))
+    copy = Path("/copy")
+    assert backup_at(STORE, copy, fs).seq == read_state(STORE, fs).seq
+    assert fs.content(copy / KEYS_NAME) == fs.content(STORE / KEYS_NAME)
+    assert bits(read_state(copy, fs)) == bits(read_state(STORE, fs))
+    asyncio.run(scored(fs, copy))
+    assert read_state(copy, fs).seq == read_state(STORE, fs).seq + 1
+
+
+@each
+def test_a_damaged_snapshot_is_set_aside_and_the_ladder_leads_to_the_same(
+    chosen: Any,
+) -> None:
+    fs = asyncio.run(made(**chosen))
+    expected = bits(read_state(STORE, fs))
+    (name,) = [name for name in fs.names(STORE) if name.startswith("state.") and "be" not in name]
+    data = bytearray(fs.content(STORE / name))
+    data[-20] ^= 4
+    fs.replace_content(STORE / name, bytes(data))
+    fs.replace_content(STORE / "checkpoints" / fs.names(STORE / "checkpoints")[-1], bytes(data))
+    plan = plan_repair(STORE, fs=fs)
+    assert plan.is_needed
+    with pytest.raises(KeyRequiredError):
+        repair(plan, Path("/repaired"))
+    repair(plan, Path("/repaired"), fs)
+    assert bits(read_state(Path("/repaired"), fs)) == expected
+    asyncio.run(scored(fs))
+    assert bits(state_at(STORE, seq=plan.seq, fs=fs).state) == expected
+    assert [name for name in fs.names(STORE) if ".corrupt-" in name]
+
+
+@given(
+    st.lists(strategies.messages(), max_size=8),
+    st.lists(
+        st.tuples(
+            st.sampled_from(FORMATS),
+            st.sampled_from([None, "gzip", "gzip:9", "zstd", "zstd:1"]),
+            st.sampled_from([None, "first", "second"]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_any_state_comes_back_through_any_chain_of_format_compression_and_encryption(
+    messages, chain
+):
+    state = State()
+    for message in messages:
+        state.apply(message.body, state.seq + 1)
+    expected, envelope = bits(state), Envelope()
+    for form, compress, key in chain:
+        disk = CrashableFileSystem()
+        fs = disk if key is None else keyed(disk, key)
+        new_store(STORE, Settings(format=form, compress=compress), state, envelope, fs=fs)
+        state, envelope = read_store(STORE, fs.after_kill())
+        assert bits(state) == expected
+
+
+@given(
+    st.lists(strategies.messages(), max_size=6),
+    st.lists(strategies.messages(), max_size=6),
+    st.sampled_from(CHOSEN),
+)
+def test_what_was_acknowledged_is_what_the_key_gives_back(before, after, chosen):
+    fs = keyed()
+
+    async def main() -> None:
+        async with open_on(fs, **chosen) as orchestrator:
+            for message in before:
+                await orchestrator.send(message)
+            await orchestrator.checkpoint()
+            for message in after:
+                await orchestrator.send(message)
+            killed = fs.after_kill()
+            shown = bits(orchestrator._actor.state)
+        assert bits(read_state(STORE, killed)) == shown == bits(read_state(STORE, fs))
+
+    asyncio.run(main())
+
+
+def test_a_store_is_converted_into_an_encrypted_one_and_back(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b64encode(master_of("first")))
+    (tmp_path / "other").write_bytes(b64encode(master_of("second")))
+    key, other = f"file:{tmp_path / 'key'}", f"file:{tmp_path / 'other'}"
+    one, two, three, four = (tmp_path / name for name in ("one", "two", "three", "four"))
+    with penin.open_sync(one) as orchestrator:
+        orchestrator.put_document("needle", 1)
+    convert(one, two, key_from=key, format="safetensors")
+    convert(two, three, key_from=other, source_key_from=key)
+    convert(three, four, source_key_from=other)
+    assert penin.load(four).documents["needle"] == 1
+    assert penin.load(two, key_from=key).documents["needle"] == 1
+    assert penin.load(three, key_from=other).documents["needle"] == 1
+    ids = [verify_store(one, Progress()).store]
+    for place, named in ((two, key), (three, other), (four, None)):
+        report = penin.verify(place, key_from=named)
+        assert report.is_sound
+        (journal,) = (place / "journal").iterdir()
+        header = json.loads(journal.read_bytes().splitlines()[0])
+        assert header["forked_from"]["store"] == ids[-1]
+        ids.append(report.store)
+        assert report.notes == []
+    with pytest.raises(WrongKeyError):
+        convert(three, tmp_path / "five", key_from=key)
+    with pytest.raises(NotEncryptedError):
+        convert(four, tmp_path / "five", key_from=key, source_key_from=key)
+    convert(two / "state.safetensors.enc", tmp_path / "six", source_key_from=key)
+    penin.backup(two, tmp_path / "seven", key_from=key)
+    penin.restore(tmp_path / "seven", tmp_path / "eight", seq=1, key_from=key)
+    assert penin.load(tmp_path / "eight", key_from=key).documents["needle"] == 1
+
+
+@each
+def test_everything_in_it_is_verified_with_the_key(chosen: Any, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b64encode(master_of("first")))
+    place, key = tmp_path / "store", f"file:{tmp_path / 'key'}"
+    with penin.open_sync(place, settings=Settings(key_from=key, **chosen)) as orchestrator:
+        orchestrator.put_document("needle", 1)
+        orchestrator.checkpoint()
+        orchestrator.extend_knowledge(["a", "b"], np.eye(2))
+    report = penin.verify(place, key_from=key)
+    assert report.is_sound
+    assert report.notes == []
+    assert {snapshot.verdict for snapshot in report.snapshots} <= {"same", "unchecked"}
+    with pytest.raises(KeyRequiredError):
+        penin.verify(place)
+    (journal, newest) = sorted((place / "journal").iterdir())
+    for path in (journal, *(place / "checkpoints").iterdir()):
+        data = path.read_bytes()
+        path.write_bytes(data[:-90] + bytes([data[-90] ^ 1]) + data[-89:])
+        assert not penin.verify(place, key_from=key).is_sound
+        path.write_bytes(data)
+    assert newest.read_bytes().count(b"\n") == 1
+
+
+async def test_in_memory_there_is_nothing_to_encrypt() -> None:
+    with pytest.raises(RefusedValueError, match="key_from: a store in memory"):
+        async with penin.open(":memory:", settings=Settings(key_from="env:X")):
+            pytest.fail("opened")
+
+
+def test_an_encrypted_store_is_opened_with_a_key_from_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b64encode(master_of("first")))
+    settings = Settings(key_from=f"file:{tmp_path / 'key'}")
+    for _ in range(2):
+        with penin.open_sync(tmp_path / "store", settings=settings) as orchestrator:
+            orchestrator.put_document("needle", 1)
+    assert not any(b"needle" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+async def test_a_first_opening_that_finds_no_room_is_done_again() -> None:
+    for operation in ("write", "sync_file", "rename", "link"):
+        for number in range(1, 5):
+            fs = keyed()
+            fs.fail(operation, errno.ENOSPC, at=number)
+            try:
+                async with open_on(fs) as orchestrator:
+                    await orchestrator.add_score(1.0)
+            except PeninError:
+                pass
+            fs = fs.after_kill()
+            async with open_on(fs) as orchestrator:
+                await orchestrator.add_score(2.0)
+            assert state_on(fs).score_history[-1] == 2.0
+
+
+async def test_an_index_is_encrypted_and_found_again(tmp_path, monkeypatch) -> None:
+    (tmp_path / "key").write_bytes(b64encode(master_of("first")))
+    key = f"file:{tmp_path / 'key'}"
+    monkeypatch.setattr("penin.runtime.indexer.NEWER_MIN", 10)
+    for _ in range(2):
+        async with indexes.running_on(tmp_path / "store", key_from=key) as running:
+            if not running.orchestrator.view.knowledge_base:
+                keys, matrix = indexes.names(300), indexes.vectors(300)
+                await running.orchestrator.extend_knowledge(keys, matrix)
+                await indexes.built(running)
+            assert await indexes.asked(running)
+    data = (tmp_path / "store" / "index" / indexes.NAME).read_bytes()
+    assert data.startswith(b'{"format":"penin-encrypted"')
+    assert b"k299" not in data
+
+
+def test_rejected_lines_are_encrypted_and_come_back_byte_for_byte(tmp_path: Path) -> None:
+    fs = os_keyed()
+    new_store(tmp_path / "store", Settings(), State(), Envelope(), fs=fs)
+    place = tmp_path / "store"
+    lines = [b"needle\xff\r", b"", b'{"needle"']
+
+    async def reject() -> None:
+        async with RejectedLines(place, fs) as rejected:
+            for line in lines:
+                await rejected.append(line)
+            await rejected.append(b"nee", ends_line=False)
+            await rejected.append(b"dle", ends_line=False)
+
+    for _ in range(2):
+        asyncio.run(reject())
+    path = place / "rejected.jsonl"
+    assert b"needle" not in path.read_bytes()
+    expected = b"".join(line + b"\n" for line in [*lines, b"needle"]) * 2
+    assert b"".join(read_rejected(place, fs)) == expected
+    with path.open("ab") as file:
+        file.write(b'{"key":"was cut')
+    assert b"".join(read_rejected(place, fs)) == expected
+    data = bytearray(path.read_bytes())
+    data[data.index(b'"data":"') + 10] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptionError, match="damaged at byte 0: it does not authenticate"):
+        b"".join(read_rejected(place, fs))
