@@ -29,7 +29,7 @@ class NotifySocket:
         where there is no receiver, or no such address.
         """
         try:
-            self._socket.sendto("\n".join(lines).encode(), self._target)
+            self._socket.sendto("\n".join(lines).encode(errors="replace"), self._target)
         except OSError as error:
             if error.errno not in _FULL_ERRNOS:
                 raise

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from penin.runtime.supervisor import Supervisor
 
 STATUS_INTERVAL_S: Final = 5.0
+STATUS_CHARACTERS_MAX: Final = 500
+"""systemd ignores datagrams of more than 4,096 bytes."""
 RETRY_INTERVAL_S: Final = 0.5
 """How soon what was not taken is sent again."""
 EXTENSION_S: Final = 60.0
@@ -100,7 +102,7 @@ class ServiceManager:
             status += ", no room on the disk" * actor.is_full
         if self._cause is not None:
             status += f"; {self._cause}"
-        return f"STATUS={' '.join(status.split())}"
+        return f"STATUS={' '.join(status.split())[:STATUS_CHARACTERS_MAX]}"
 
     def _gets_on(self) -> bool:
         """Whether something has been done since it was asked last, or workers have their time."""

@@ -77,10 +77,13 @@ async def blocking_log(orchestrator, total=2000):
 class Penin:
     """A process of `python -m penin` in a directory; its output is collected as it comes."""
 
+    within: tuple[str, ...] = ()
+    """The command that it is started by, if it is not started alone."""
+
     def __init__(self, directory, *arguments, stdin=subprocess.DEVNULL, stderr=None, **environment):
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PENIN_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "penin", *map(str, arguments)],
+            [*self.within, sys.executable, "-m", "penin", *map(str, arguments)],
             cwd=directory,
             env={**inherited, "PYTHONPATH": str(REPOSITORY), **environment},
             stdin=stdin,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 
 import pytest
@@ -41,48 +40,6 @@ def test_a_second_signal_a_second_later_exits_at_once_and_loses_nothing(place):
     assert process.event("signal.received", signal="SIGINT", action="none")
     assert not (place / STORE / "state.json").exists()
     assert list(penin.load(place / STORE).score_history) == [0.0, 1.0, 2.0]
-
-
-SLOW_TO_END = '''
-import asyncio
-
-async def write_on(orchestrator, total=5):
-    """After the stop it still has something to write, one at a time."""
-    print("begun", flush=True)
-    await orchestrator.stopping.wait()
-    for number in range(total):
-        await asyncio.sleep(0.1)
-        ack = await orchestrator.add_score(float(number))
-        print(ack.seq, flush=True)
-'''
-
-
-def test_a_new_process_waits_for_the_old_one_that_still_drains(place):
-    (place / "slow.py").write_text(SLOW_TO_END)
-    options = ["--lock-wait-s", "30"]
-    with Penin(place, "run", "slow:write_on") as old:
-        old.output(1)
-        with Penin(place, "run", "workers:count", *options, "--", "total=1") as new:
-            waiting = new.event("store.waiting")
-            assert (waiting["pid"], waiting["wait_s"]) == (old.pid, 30.0)
-            old.signal(signal.SIGTERM)
-            assert new.end() == ExitCode.SUCCESS
-        assert old.end() == ExitCode.SUCCESS
-    assert old.out == ["begun", "1", "2", "3", "4", "5"]
-    assert new.event("store.opened")["seq"] == 5, "all that the old one wrote while it drained"
-    assert new.out == ["6"]
-
-
-def test_a_store_that_stays_locked_is_refused_with_pid_host_and_what_to_do(place):
-    with Penin(place, "run", "workers:wait") as old:
-        old.output(1)
-        new = run_penin(place, "run", "workers:count", "--lock-wait-s", "0.2")
-        assert new.code == ExitCode.LOCKED
-        assert new.said(f"process {old.pid} on {socket.gethostname()} (this host) has it open")
-        assert new.said(f"(kill {old.pid}), or wait longer: lock_wait_s (--lock-wait-s) was 0.2 s")
-        assert new.out == []
-        old.signal(signal.SIGTERM)
-        assert old.end() == ExitCode.SUCCESS
 
 
 def test_sigusr1_writes_a_checkpoint(place):
