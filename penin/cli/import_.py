@@ -15,8 +15,10 @@ from penin.cli.exits import SIGNAL_BASE, ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
     Directory,
+    LogFileOption,
     LogFormatOption,
     LogLevelOption,
+    log_path,
     option,
     store_directory,
     with_settings,
@@ -52,6 +54,7 @@ def import_(
         bool, option("restart", "Begin at the first row, also where some rows are stored already.")
     ] = False,
     dir: Directory = DIR_DEFAULT,  # the word of the option
+    log_file: LogFileOption = None,
     log_format: LogFormatOption = "auto",
     log_level: LogLevelOption = "warning",
 ) -> int:
@@ -67,7 +70,7 @@ def import_(
     task = _Importing(table, rows_total, directory, settings)
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(progress_bar("importing", "rows", task.reading))
-        logs = configure(format=log_format, level=log_level, stream=stream)
+        logs = configure(file=log_path(log_file), format=log_format, level=log_level, stream=stream)
         stack.callback(logs.close, PATIENCE_S)
         task.prepare(logs, stream, restart=restart)
         anyio.run(task.run)

@@ -12,7 +12,8 @@ import typer
 
 from penin.cli.exits import SIGNAL_BASE
 
-_ENDING: Final = ("SIGTERM", "SIGHUP")
+_HANG_UP: Final = "SIGHUP"
+_ENDING: Final = ("SIGTERM", _HANG_UP)
 _NO_EFFECT: Final = "SIGUSR1"
 
 
@@ -25,17 +26,18 @@ class EndedBySignal(KeyboardInterrupt):  # as its base, no error
 
 
 @contextmanager
-def early_signals() -> Iterator[None]:
+def early_signals(*, hang_up_ends: bool) -> Iterator[None]:
     """From now on SIGTERM and SIGHUP end the process as SIGINT does, and SIGUSR1 does nothing.
 
     Without this, the first process of a container would never see them while it starts, since the
     kernel keeps signals without a handler from it; and SIGUSR1, which asks for a checkpoint, would
-    end a process that has nothing to write yet, or any more. A signal that is ignored stays so.
+    end a process that has nothing to write yet, or any more. Nor does SIGHUP without
+    `hang_up_ends`: who rotates logs may send it at any time. A signal that is ignored stays so.
 
     Out of the block comes the exit code, as typer's exception.
     """
     for name in _ENDING:
-        _receive(name, _end)
+        _receive(name, _end if hang_up_ends or name != _HANG_UP else _do_nothing)
     _receive(_NO_EFFECT, _do_nothing)
     try:
         yield

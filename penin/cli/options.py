@@ -76,7 +76,10 @@ LogLevelOption = Annotated[
     Literal["debug", "info", "warning", "error", "critical"],
     option("log_level", "What is logged: this and everything graver."),
 ]
-
+LogFileOption = Annotated[
+    str | None,
+    option("log_file", "The log goes to this file, as JSON, opened anew on SIGHUP; not to stderr."),
+]
 LogTransitionsOption = Annotated[
     bool,
     typer.Option(
@@ -85,6 +88,11 @@ LogTransitionsOption = Annotated[
         help="Log every transition (state.transition); a busy worker is easier to follow without.",
     ),
 ]
+
+
+def log_path(log_file: str | None) -> Path | None:
+    """The absolute path of a log file, taken before anything can change the working directory."""
+    return None if log_file is None else Path(log_file).absolute()
 
 
 def store_directory(dir: str) -> Path:  # the word of the option

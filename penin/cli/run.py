@@ -15,10 +15,12 @@ from penin.cli.interrupts import early_signals
 from penin.cli.options import (
     DIR_DEFAULT,
     Directory,
+    LogFileOption,
     LogFormatOption,
     LogLevelOption,
     LogTransitionsOption,
     environment_name,
+    log_path,
     option,
     store_directory,
     with_settings,
@@ -69,17 +71,24 @@ def run(
         ),
     ] = True,
     dir: Directory = DIR_DEFAULT,  # the word of the option
+    log_file: LogFileOption = None,
     log_format: LogFormatOption = "auto",
     log_level: LogLevelOption = "info",
     log_transitions: LogTransitionsOption = True,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    with early_signals():
+    with early_signals(hang_up_ends=log_file is None):
         return _run(
             workers or [],
             settings,
             store_directory(dir),
-            partial(configure, format=log_format, level=log_level, transitions=log_transitions),
+            partial(
+                configure,
+                file=log_path(log_file),
+                format=log_format,
+                level=log_level,
+                transitions=log_transitions,
+            ),
             stdin=stdin,
             servers=[SocketServer()] if socket else [],
         )

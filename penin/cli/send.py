@@ -13,8 +13,10 @@ from penin.cli.exits import SIGNAL_BASE, ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
     Directory,
+    LogFileOption,
     LogFormatOption,
     LogLevelOption,
+    log_path,
     store_directory,
     with_settings,
 )
@@ -46,6 +48,7 @@ def send(
     *,
     settings: Settings,
     dir: Directory = DIR_DEFAULT,  # the word of the option
+    log_file: LogFileOption = None,
     log_format: LogFormatOption = "auto",
     log_level: LogLevelOption = "warning",
 ) -> int:
@@ -56,7 +59,7 @@ def send(
     task = _Sending(inputs, bytes_total, directory, settings)
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(progress_bar("sending", "bytes", task.reading))
-        logs = configure(format=log_format, level=log_level, stream=stream)
+        logs = configure(file=log_path(log_file), format=log_format, level=log_level, stream=stream)
         stack.callback(logs.close, PATIENCE_S)
         task.prepare(logs)
         anyio.run(task.run)

@@ -23,6 +23,10 @@ class SilentLog:
     """An `EventLog` that drops everything: for a host that has not asked for any logs."""
 
     enabled: bool = False
+    reopen: None = None
+
+    def bind(self, **fields: object) -> None:
+        """Nothing."""
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Nothing."""
@@ -50,6 +54,7 @@ class _HostSink:
     def __init__(self, logger: Any) -> None:
         self._logger = logger
         self._stopped = False
+        self.bound: dict[str, object] = {}
         self.failures = 0
         self.lost = 0
 
@@ -59,7 +64,7 @@ class _HostSink:
                 self.lost += 1
                 continue
             try:
-                context.run(getattr(self._logger, method), event, **fields)
+                context.run(getattr(self._logger, method), event, **{**self.bound, **fields})
             except Exception:  # noqa: BLE001 - the host's code; there is nowhere to log it to
                 self.failures += 1
 
@@ -78,6 +83,8 @@ class HostLog:
     a timestamp that they add is that of the call on the thread, some milliseconds later.
     """
 
+    reopen: None = None
+
     def __init__(
         self, logger: Any, *, events_max: int = EVENTS_MAX, linger_s: float = LINGER_S
     ) -> None:
@@ -92,6 +99,10 @@ class HostLog:
     def enabled(self) -> bool:
         """Whether the host's logger takes `info` now; it may change its level at any time."""
         return self._is_enabled_for(logging.INFO)
+
+    def bind(self, **fields: object) -> None:
+        """Gives every event that is handed on from now on these fields."""
+        self._sink.bound = fields
 
     def debug(self, event: str, /, **fields: object) -> None:
         """Logs `event` in a copy of the caller's context."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextvars import Context
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -42,6 +42,19 @@ class EventLog(Protocol):
         """Logs `state.transition` in `context`, the sender's (None: the caller's).
 
         A copy is entered and never `context` itself, which its owner may be running in.
+        """
+
+    def bind(self, **fields: object) -> None:
+        """Gives every event from now on these fields, in place of those of an earlier call.
+
+        A field of the event itself goes first.
+        """
+
+    @property
+    def reopen(self) -> Callable[[], None] | None:
+        """Opens the file that is written to anew, by its name, for logrotate; None without one.
+
+        Blocks. Raises OSError where it cannot be opened; then the one before goes on.
         """
 
     def close(self, timeout_s: float) -> bool:
@@ -292,6 +305,11 @@ EVENTS: Final[dict[str, Event]] = {
         "A message from outside was refused at the door; nothing changed.",
         ("source", "field", "reason"),
         ("name", "line", "id"),
+    ),
+    "log.unopened": Event(
+        "warning",
+        "SIGHUP came, and the log file could not be opened anew; the one before goes on.",
+        ("path", "cause"),
     ),
     "log.dropped": Event(
         "warning",

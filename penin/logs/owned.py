@@ -12,13 +12,14 @@ from structlog.contextvars import merge_contextvars
 from penin.errors import UsageError
 from penin.logs.buffer import EVENTS_MAX, LINGER_S, LogBuffer
 from penin.logs.rendering import Stamp, ToConsole, to_json
-from penin.logs.streams import sink_of
+from penin.logs.streams import FileSink, sink_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
+    from pathlib import Path
 
-    from structlog.typing import FilteringBoundLogger, Processor
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 LogFormat = Literal["auto", "json", "console"]
 
@@ -37,6 +38,21 @@ class _BufferLogger:
     def __init__(self, put: Callable[[bytes], None]) -> None:
         self.debug = self.info = self.warning = self.warn = put
         self.error = self.critical = self.fatal = self.exception = self.log = self.msg = put
+
+
+class _Bound:
+    """A processor that puts the same fields into every event, unless it has them itself.
+
+    Whoever looks at a terminal knows whose lines they are: there they are left out.
+    """
+
+    def __init__(self) -> None:
+        self.fields: dict[str, object] = {}
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        for name, value in self.fields.items():
+            event.setdefault(name, value)
+        return event
 
 
 class _FromLogging(logging.Handler):
@@ -70,19 +86,27 @@ class Logs:
         logger: FilteringBoundLogger,
         buffer: LogBuffer[bytes],
         handler: logging.Handler,
+        bound: _Bound,
         *,
         transitions: bool,
+        reopen: Callable[[], None] | None,
     ) -> None:
         self.logger = logger
         self.enabled: bool = transitions and logger.is_enabled_for(logging.INFO)
+        self.reopen = reopen
         # The logger's own methods, without a call in between: this is a hot path.
         self.debug: Callable[..., None] = logger.debug
         self.info: Callable[..., None] = logger.info
         self.warning: Callable[..., None] = logger.warning
         self.error: Callable[..., None] = logger.error
+        self._bound = bound
         self._buffer = buffer
         self._handler = handler
         self._root_level = logging.root.level
+
+    def bind(self, **fields: object) -> None:
+        """Gives every line from now on these fields, a worker's own too; not those for people."""
+        self._bound.fields = fields
 
     def transition(self, context: Context | None, /, **fields: object) -> None:
         """Logs `state.transition` in a copy of `context`, the sender's (None: the caller's)."""
@@ -118,12 +142,15 @@ def configure(
     format: LogFormat = "auto",  # noqa: A002 - the word of the option
     level: str = "info",
     stream: IO[Any] | None = None,
+    file: Path | None = None,
     colours: bool | None = None,
     transitions: bool = True,
     events_max: int = EVENTS_MAX,
     linger_s: float = LINGER_S,
 ) -> Logs:
-    """Makes this process's logging ours: JSON lines or readable lines to `stream` (None: stderr).
+    """Makes this process's logging ours: JSON or readable lines to `file`, else to `stream`.
+
+    A stream of None is stderr.
 
     For the command line alone, since it sets global configuration: structlog's, so that a
     worker's `structlog.get_logger()` writes through the same buffer and never blocks the loop;
@@ -132,26 +159,31 @@ def configure(
 
     Without `transitions`, `state.transition` is left out, for a person who follows a busy worker.
     `auto` is `console` where the stream is a terminal, `json` elsewhere. `colours` is by default
-    whether it is a terminal. Raises UsageError for an unknown format or level.
+    whether it is a terminal. Raises UsageError for an unknown format or level, and for a file that
+    cannot be opened.
     """
     if level not in LEVELS:
         raise UsageError(f"no such log level: {level} (there are {', '.join(LEVELS)})")
     if format not in ("auto", "json", "console"):
         raise UsageError(f"no such log format: {format} (there are auto, json, console)")
     stream = sys.stderr if stream is None else stream
-    is_terminal = _is_terminal(stream)
+    is_terminal = file is None and _is_terminal(stream)
     stamp = Stamp()
     render: Callable[..., bytes] = to_json
     if format == "console" or (format == "auto" and is_terminal):
         render = ToConsole(colours=is_terminal if colours is None else colours)
+    bound = _Bound()
 
     def dropped_line(count: int) -> bytes:
-        event = stamp(None, "warning", {"event": "log.dropped", "count": count})
+        event = stamp(None, "warning", {"event": "log.dropped", "count": count, **bound.fields})
         return render(None, "warning", event)
 
-    buffer = LogBuffer(sink_of(stream), dropped_line, events_max=events_max, linger_s=linger_s)
+    sink = sink_of(stream) if file is None else _file_sink(file)
+    buffer = LogBuffer(sink, dropped_line, events_max=events_max, linger_s=linger_s)
     bottom = _BufferLogger(buffer.put)
     processors: list[Processor] = [merge_contextvars, stamp, render]
+    if render is to_json:
+        processors.insert(1, bound)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -161,11 +193,19 @@ def configure(
     )
     logger: FilteringBoundLogger = structlog.get_logger().bind()
     handler = _FromLogging(logger)
-    logs = Logs(logger, buffer, handler, transitions=transitions)
+    reopen = sink.reopen if isinstance(sink, FileSink) else None
+    logs = Logs(logger, buffer, handler, bound, transitions=transitions, reopen=reopen)
     logging.root.addHandler(handler)
     logging.root.setLevel(LEVELS[level])
     logging.captureWarnings(capture=True)
     return logs
+
+
+def _file_sink(file: Path) -> FileSink:
+    try:
+        return FileSink(file)
+    except OSError as error:
+        raise UsageError(f"the log file {file} cannot be opened: {error.strerror}") from error
 
 
 def _is_terminal(stream: IO[Any] | None) -> bool:

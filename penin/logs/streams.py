@@ -1,15 +1,20 @@
-"""Sinks of lines: a file descriptor, or whatever has `write` and `flush`."""
+"""Sinks of lines: a file descriptor, a file, or whatever has `write` and `flush`."""
 
 from __future__ import annotations
 
 import io
 import os
 import select
+from collections import deque
 from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from penin.logs.buffer import Sink
 
+FILE_MODE: Final = 0o600
+"""Of a log file that is made: what is in it comes out of the store, whose files are no wider."""
 _POLL_MS: Final = 200
 """How often a write that waits for a non-blocking stream looks whether it shall stop."""
 
@@ -62,6 +67,51 @@ class DescriptorSink:
     def close(self) -> None:
         """Closes the descriptor."""
         os.close(self._fd)
+
+
+class FileSink:
+    """Writes lines to the end of a file, which is made where it is not there.
+
+    Making it raises OSError where it cannot be opened. A pipe with a name needs a reader.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sink = self._opened()
+        # Opened by whoever asks for it, taken over by the thread that writes: no lock is needed,
+        # which a fork could leave taken.
+        self._anew: deque[DescriptorSink] = deque()
+
+    def _opened(self) -> DescriptorSink:
+        # Without waiting, for a pipe that nobody reads; of a file it changes nothing.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        return DescriptorSink(os.open(self._path, flags, FILE_MODE))
+
+    def reopen(self) -> None:
+        """Let the next line go to the file that has the name now; from any thread.
+
+        Raises OSError where it cannot be opened; then the one before goes on.
+        """
+        self._anew.append(self._opened())
+
+    def write(self, items: list[bytes], /) -> None:
+        """One write for all lines. Raises OSError."""
+        self._take_over()
+        self._sink.write(items)
+
+    def _take_over(self) -> None:
+        while self._anew:
+            self._sink.close()
+            self._sink = self._anew.popleft()
+
+    def stop(self) -> None:
+        """Gives up a write that waits for a pipe."""
+        self._sink.stop()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._take_over()
+        self._sink.close()
 
 
 class StreamSink:

@@ -20,6 +20,7 @@ from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message as message_of
 from penin.errors import ClosedError, MailboxFullError
 from penin.runtime.bulk import send_bulk
+from penin.runtime.trace import traced
 from penin.runtime.transaction import TransactionBuilder
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class EmbeddedOrchestrator:
 
     def _deliver(self, message: Message) -> Awaitable[Ack]:
         """Put it into the mailbox; a coroutine only where there is no room, for speed."""
+        message = traced(message)
         context = contextvars.copy_context() if self._log.enabled else None
         try:
             return self._mailbox.put(message, context)
@@ -130,7 +132,7 @@ class EmbeddedOrchestrator:
     def send_nowait(self, message: Mapping[str, Any] | Message) -> Awaitable[Ack]:
         """See `AsyncOrchestrator`. Cancelling what it returns is a sender being cancelled."""
         context = contextvars.copy_context() if self._log.enabled else None
-        return self._mailbox.put(message_of(message), context)
+        return self._mailbox.put(traced(message_of(message)), context)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[TransactionBuilder]:

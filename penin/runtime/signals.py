@@ -1,4 +1,7 @@
-"""Signals: SIGINT, SIGTERM and SIGHUP stop, a second one exits at once, SIGUSR1 checkpoints."""
+"""Signals: SIGINT, SIGTERM and SIGHUP stop, a second one exits at once, SIGUSR1 checkpoints.
+
+Where the log goes to a file, SIGHUP opens that anew instead, as logrotate expects.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import TASK_STATUS_IGNORED, open_signal_receiver
 from anyio.abc import TaskStatus
+
+from penin.logs import EventLog
 
 if TYPE_CHECKING:
     from penin.runtime.supervisor import Supervisor
@@ -31,11 +36,12 @@ async def watch_signals(
 
     The second of SIGINT, SIGTERM and SIGHUP, at least one second after the first, calls `exit_now`
     with 128 + its number: no snapshot is written, and the journal has everything. A SIGHUP that
-    the process was started to ignore (`nohup`) stays ignored.
+    the process was started to ignore (`nohup`) stays ignored. Where `log` has a file to reopen,
+    SIGHUP does that, and neither stops nor counts as a second one.
     """
     loop, log = asyncio.get_running_loop(), supervisor.log
     first_s: float | None = None
-    with _handlers_kept(watched := _watched()), open_signal_receiver(*watched) as received:
+    with _handlers_kept(watched := _watched(log)), open_signal_receiver(*watched) as received:
         task_status.started()
         async for number in received:
             name = signal.Signals(number).name
@@ -44,6 +50,8 @@ async def watch_signals(
                 taken = supervisor.request_checkpoint("signal")
                 action = "checkpoint" if taken else "none"
                 log.info("signal.received", signal=name, phase=phase, action=action)
+            elif number == _HANG_UP and log.reopen is not None:
+                await _reopen(log, log.reopen, phase)
             elif first_s is None:
                 first_s = loop.time()
                 log.info("signal.received", signal=name, phase=phase, action="stop")
@@ -72,10 +80,22 @@ def _handlers_kept(numbers: list[signal.Signals]) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _watched() -> list[signal.Signals]:
+async def _reopen(log: EventLog, reopen: Callable[[], None], phase: str) -> None:
+    try:
+        await asyncio.to_thread(reopen)
+    except OSError as error:
+        log.warning("log.unopened", path=str(error.filename), cause=error.strerror or str(error))
+        return
+    # After it, so that this line is in the new file and tells why it was begun.
+    log.info("signal.received", signal="SIGHUP", phase=phase, action="reopen")
+
+
+def _watched(log: EventLog) -> list[signal.Signals]:
     watched = [signal.SIGINT, signal.SIGTERM]
     if _CHECKPOINT is not None:
         watched.append(_CHECKPOINT)
-    if _HANG_UP is not None and signal.getsignal(_HANG_UP) != signal.SIG_IGN:
-        watched.append(_HANG_UP)
+    if _HANG_UP is not None:
+        is_ignored = signal.getsignal(_HANG_UP) == signal.SIG_IGN
+        if log.reopen is not None or not is_ignored:
+            watched.append(_HANG_UP)
     return watched

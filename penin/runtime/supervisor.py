@@ -155,6 +155,7 @@ class Supervisor:
         # With `always` nothing is ever left for a tick. And between its answer and its next wait
         # the thread is to do as little as it can: the loop wakes up for the answer, and would have
         # to wait for the interpreter, which is a second wake-up.
+        self.log.bind(dir=self.store.name)
         tick = self._tick if self.settings.fsync == "everysec" else None
         self._journal_thread = StorageThread("penin-journal", tick)
         self._snapshot_thread = StorageThread("penin-snapshots")
@@ -239,6 +240,7 @@ class Supervisor:
         except PeninError as error:
             recovery_events.log_unrecovered(log, error)
             raise
+        log.bind(store=store.journal.store)
         seconds = time.monotonic() - begun_s
         recovery_events.log_recovered(log, store, recovered, self.settings.fsync, seconds)
         return recovered

@@ -6,6 +6,7 @@
   is what it says on stdout and stderr; `...` stands for anything, and for any lines where it is
   alone. It exits with 0, unless the next command is `echo $?`. A program that is named behind the
   language is one that the block needs: where it is not installed, the block is left out.
+- `sh`: not run here; those of docs/logs.md are, where their tools are (`tests/docs/test_logs.py`).
 - `json` and `jsonl`: parsed; with a file's name behind the language they become that file.
 - `js`: becomes the file that is named behind the language.
 """
@@ -26,7 +27,7 @@ from pathlib import Path
 from tests.docs.markdown import REPOSITORY, Block, read
 
 TIMEOUT_S = 20
-LANGUAGES = {"python", "console", "json", "jsonl", "ini", "js", "text"}
+LANGUAGES = {"python", "console", "json", "jsonl", "ini", "js", "sh", "text"}
 
 _FILE = re.compile(r"# (\w+\.py)")
 _TARGET = re.compile(r"make ([\w-]+)")

@@ -138,6 +138,20 @@ def test_a_host_on_the_standard_library_may_change_its_level_while_running():
     assert log.close(PATIENCE_S)
 
 
+def test_what_is_bound_is_on_every_event_and_an_events_own_fields_go_first():
+    logger = HostLogger()
+    log = HostLog(logger)
+    log.bind(dir="/store")
+    log.bind(store="7a")
+    log.info("store.closed", seq=3)
+    log.transition(None, seq=4, store="own")
+    assert log.close(PATIENCE_S)
+    assert [fields for _, _, fields in logger.calls] == [
+        {"store": "7a", "seq": 3},
+        {"store": "own", "seq": 4},
+    ]
+
+
 def test_all_three_logs_fit_the_protocol():
     owned: EventLog = configure(stream=io.StringIO())
     host: EventLog = HostLog(HostLogger())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import io
+import json
 import logging
 import warnings
 
@@ -125,3 +126,48 @@ def test_readable_lines_elsewhere_than_on_a_terminal_have_no_colours():
     assert logs.close(PATIENCE_S)
     assert "\x1b" not in stream.getvalue()
     assert "store.opened" in stream.getvalue()
+
+
+def test_what_is_bound_is_on_every_line_of_the_process_in_place_of_what_was_bound_before():
+    stream = io.StringIO()
+    logs = configure(stream=stream, events_max=3, linger_s=0.0)
+    logs.bind(dir="/store")
+    logs.info("recovery.started", dir="own")
+    logs.bind(store="7a")
+    structlog.get_logger().info("a worker's own")
+    logging.getLogger("asyncio").warning("a library's")
+    for seq in range(1_000):
+        logs.info("state.transition", seq=seq)
+    assert logs.close(PATIENCE_S)
+    first, *others = lines_of(stream)
+    assert (first["dir"], "store" in first) == ("own", False)
+    assert {line["store"] for line in others} == {"7a"}
+    assert not any("dir" in line for line in others)
+    assert "log.dropped" in [line["event"] for line in others]
+
+
+def test_lines_for_people_do_not_repeat_what_is_bound():
+    stream = io.StringIO()
+    logs = configure(format="console", stream=stream)
+    logs.bind(store="7a")
+    logs.info("store.closed", seq=1)
+    assert logs.close(PATIENCE_S)
+    assert "7a" not in stream.getvalue()
+
+
+def test_a_file_gets_json_also_where_stderr_is_a_terminal_and_can_be_opened_anew(tmp_path):
+    path = tmp_path / "penin.log"
+    logs = configure(stream=Terminal(), file=path)
+    assert logs.reopen is not None
+    logs.info("store.closed", seq=1)
+    logs.reopen()
+    assert logs.close(PATIENCE_S)
+    assert json.loads(path.read_text())["seq"] == 1
+    other = configure(stream=io.StringIO())
+    assert other.reopen is None
+    assert other.close(PATIENCE_S)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"log file .* cannot be opened: Is a directory"):
+        configure(file=tmp_path)

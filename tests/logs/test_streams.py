@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
+
+import pytest
 
 from penin.logs import (
     configure,
 )
-from penin.logs.streams import DescriptorSink
+from penin.logs.streams import DescriptorSink, FileSink
 from tests.logs.fakes import (
     PATIENCE_S,
     stalled_pipe,
@@ -154,3 +158,52 @@ def test_a_forked_child_writes_its_own_lines_itself_and_none_of_its_parents():
     )
     events = [json.loads(line)["event"] for line in ended.stderr.splitlines()]
     assert sorted(events) == ["child", "parent"]
+
+
+# -- a file ---------------------------------------------------------------------------------------
+
+
+def test_a_file_is_made_for_its_owner_alone_and_goes_on_where_it_ended(tmp_path):
+    path = tmp_path / "penin.log"
+    for line in (b"a\n", b"b\n"):
+        sink = FileSink(path)
+        sink.write([line])
+        sink.close()
+    assert path.read_bytes() == b"a\nb\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_after_it_is_reopened_lines_go_to_the_file_that_has_the_name_then(tmp_path):
+    path, rotated = tmp_path / "penin.log", tmp_path / "penin.log.1"
+    before = set(Path("/proc/self/fd").iterdir())
+    sink = FileSink(path)
+    sink.write([b"a\n"])
+    path.rename(rotated)
+    sink.write([b"b\n"])
+    sink.reopen()
+    sink.reopen()
+    sink.write([b"c\n"])
+    assert (rotated.read_bytes(), path.read_bytes()) == (b"a\nb\n", b"c\n")
+    path.unlink()
+    sink.reopen()
+    sink.close()
+    assert path.read_bytes() == b""
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_where_it_cannot_be_reopened_the_file_before_goes_on(tmp_path):
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    sink = FileSink(directory / "penin.log")
+    directory.rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError):
+        sink.reopen()
+    sink.write([b"a\n"])
+    sink.close()
+    assert (tmp_path / "moved" / "penin.log").read_bytes() == b"a\n"
+
+
+def test_a_pipe_with_a_name_that_nobody_reads_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device"):
+        FileSink(tmp_path / "pipe")

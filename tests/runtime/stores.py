@@ -199,6 +199,8 @@ class RecordedLog:
 
     def __init__(self) -> None:
         self.enabled = True
+        self.reopen: Callable[[], None] | None = None
+        self.bound: dict[str, object] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
         self._something = asyncio.Event()
 
@@ -225,6 +227,9 @@ class RecordedLog:
 
     def error(self, event: str, /, **fields: object) -> None:
         self._take("error", event, fields)
+
+    def bind(self, **fields: object) -> None:
+        self.bound = fields
 
     def transition(self, context: Any, /, **fields: object) -> None:
         self._take("info", "state.transition", fields)
