@@ -34,7 +34,7 @@ _LIMITS: Final = {
 }
 _CAN_BE_ZERO: Final = frozenset({"keep_daily", "lock_wait_s", "stop_grace_s", "cancel_grace_s"})
 _TEXTS: Final = frozenset(
-    {"fsync", "format", "compress", "key_from", "keep_within", "keep_journal"}
+    {"fsync", "format", "compress", "key_from", "sign_key_from", "keep_within", "keep_journal"}
 )
 
 
@@ -57,6 +57,8 @@ class Settings:
     key_from: where the key of an encrypted store comes from (extra `penin[crypto]`): `file:PATH`,
         `env:NAME` or `command:COMMAND`, never the key itself. None opens plain stores only, and a
         key encrypted ones only. A new store is encrypted where a key is named.
+    sign_key_from: where the private Ed25519 key is that signs the head of the ledger at each
+        checkpoint (extra `penin[crypto]`), in the same way; None signs nothing.
     mailbox_messages_max, mailbox_bytes_max: the mailbox is full at either.
     batch_messages_max, batch_bytes_max: a commit takes no further message at either.
     checkpoint_interval_s: the time between checkpoints; one is skipped when nothing changed.
@@ -79,6 +81,7 @@ class Settings:
     format: Format | None = None
     compress: str | None = None
     key_from: str | None = None
+    sign_key_from: str | None = None
     mailbox_messages_max: int = 10_000
     mailbox_bytes_max: int = 64 * 2**20
     batch_messages_max: int = 1024
@@ -109,6 +112,7 @@ class Settings:
         duration_s(self.keep_within)
         compression_of(self.compress)
         key_source(self.key_from)
+        key_source(self.sign_key_from, "sign_key_from")
         for field in fields(self):
             if field.name not in _TEXTS:
                 self._check_number(field.name, getattr(self, field.name))
@@ -146,23 +150,23 @@ class KeySource:
         return f"{self.kind}:{self.place}"
 
 
-def key_source(text: str | None) -> KeySource | None:
+def key_source(text: str | None, field: str = "key_from") -> KeySource | None:
     """The place in `file:PATH`, `env:NAME` or `command:COMMAND`; None for None.
 
-    Raises RefusedTypeError or RefusedValueError, naming `key_from`. What was given is not shown: it
+    Raises RefusedTypeError or RefusedValueError, naming the field. What was given is not shown: it
     could be the key.
     """
     if text is None:
         return None
     if not isinstance(text, str):
-        raise RefusedTypeError("key_from", "it is not a text such as file:PATH")
+        raise RefusedTypeError(field, "it is not a text such as file:PATH")
     found = _KEY_SOURCE.fullmatch(text)
     if found is None:
         reason = (
             "it is none of file:PATH, env:NAME and command:COMMAND, which say where the key is; "
             "the key itself does not stand here"
         )
-        raise RefusedValueError("key_from", reason)
+        raise RefusedValueError(field, reason)
     return KeySource(found[1], found[2])  # type: ignore[arg-type]  # one of the pattern's
 
 

@@ -21,6 +21,7 @@ from penin.cli.export import export
 from penin.cli.get import get
 from penin.cli.import_ import import_
 from penin.cli.inspect import inspect
+from penin.cli.ledger_signed import keygen
 from penin.cli.migrate import migrate
 from penin.cli.rejected import rejected
 from penin.cli.rekey import rekey
@@ -68,6 +69,7 @@ _ledger: Final = typer.Typer(
 )
 _ledger.command(help=help.LEDGER_VERIFY, context_settings=_HELP_OPTION)(ledger.verify)
 _ledger.command(help=help.LEDGER_HEAD, context_settings=_HELP_OPTION)(ledger.head)
+_ledger.command(help=help.LEDGER_KEYGEN, context_settings=_HELP_OPTION)(keygen)
 _ledger.command(help=help.LEDGER_SHOW, context_settings=_HELP_OPTION)(ledger.show)
 _ledger.command(help=help.LEDGER_EXPORT, context_settings=_HELP_OPTION)(ledger.export)
 app.add_typer(_ledger, name="ledger")
@@ -93,6 +95,7 @@ COMMANDS: Final = (
     "rejected",
     "ledger verify",
     "ledger head",
+    "ledger keygen",
     "ledger show",
     "ledger export",
 )

@@ -312,13 +312,26 @@ Check the chain of the whole journal: that no line was changed, taken out or put
 
 Reads every journal file that is kept, from the first line on, and says the seqs, the head (the last
 line) and where the chain is broken. With --head also that a line that "penin ledger head" printed
-earlier, and that was kept elsewhere, is still in it: then nothing up to it was written anew. The
+earlier, and that was kept elsewhere, is still in it: then nothing up to it was written anew. With
+--public-key that what was signed at checkpoints (penin run --sign-key-from) is still there. The
 exit code is 0 where all of that holds, and {int(ExitCode.CORRUPT)} where it does not. A commit that
-is being written is no damage.
+is being written is no damage. No key of an encrypted store is needed.
 
 \b
   penin ledger verify
   penin ledger verify --head head.txt --json
+  penin ledger verify --public-key sign.key.pub
+"""
+
+LEDGER_KEYGEN: Final = """\
+Make a pair of keys to sign the heads of the ledger with, and to check them.
+
+Writes the private key to FILE, which must not be there and only you may read, and the public one
+to FILE.pub, both as OpenSSL does (Ed25519, PEM). "penin run --sign-key-from file:FILE" signs at
+each checkpoint; "penin ledger verify --public-key FILE.pub" checks.
+
+\b
+  penin ledger keygen sign.key
 """
 
 LEDGER_HEAD: Final = """\

@@ -11,6 +11,7 @@ import typer
 from penin.cli.exits import ExitCode
 from penin.cli.ledger_head import head_text, parsed_head
 from penin.cli.ledger_options import with_selection
+from penin.cli.ledger_signed import signed_heads, signed_rows
 from penin.cli.options import (
     DIR_DEFAULT,
     ExistingDirectory,
@@ -39,15 +40,24 @@ def verify(
         str | None,
         option("head", "What penin ledger head has printed: SEQ:HASH, HASH, or a file with it."),
     ] = None,
+    public_key: Annotated[
+        str | None,
+        option("public_key", "The file of the public key that the signed heads are checked with."),
+    ] = None,
+    heads: Annotated[
+        str | None,
+        option("heads", "A file of signed heads that was kept elsewhere; heads.jsonl without it."),
+    ] = None,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
     json: JsonOption = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(dir)
+    signed = signed_heads(directory, public_key, heads)
     kept = None if head is None else parsed_head(head)
     progress = Progress()
     with progress_bar("verifying", "bytes", progress.reading):
-        report = found(lambda: verify_chain(directory, kept, progress), dir)
+        report = found(lambda: verify_chain(directory, kept, progress, signed=signed), dir)
     shown = {**_members(report), "is_whole": report.is_whole}
     if json:
         print_json(shown)
@@ -190,6 +200,8 @@ def _rows(report: ChainReport) -> list[tuple[str, str]]:
     rows += [("damaged", damage_text(damage)) for damage in report.damage]
     if report.kept_head is not None:
         rows.append(("kept head", _kept_text(report)))
+    if report.signed is not None:
+        rows += signed_rows(report.signed)
     rows.append(("chain", "whole" if not report.damage else "broken"))
     return rows
 

@@ -29,6 +29,8 @@ SETTINGS_HELP: Final[dict[str, str]] = {
     "when the store is made, but for the level; not compressed without it.",
     "key_from": "Where the key of an encrypted store comes from: file:PATH, env:NAME or "
     "command:COMMAND. With it a new store is encrypted, and a plain one is refused.",
+    "sign_key_from": "Where the private key is that signs the head of the ledger at each "
+    "checkpoint, named in the same way; penin ledger keygen makes one.",
     "mailbox_messages_max": "The mailbox is full at so many messages.",
     "mailbox_bytes_max": "The mailbox is full at so many bytes.",
     "batch_messages_max": "A commit takes so many messages at most.",

@@ -216,6 +216,11 @@ EVENTS: Final[dict[str, Event]] = {
         "The checkpoint is there; the journal that is kept before it could not be compressed yet.",
         ("seq", "cause"),
     ),
+    "checkpoint.unsigned": Event(
+        "warning",
+        "The checkpoint is there; the head of the ledger could not be signed.",
+        ("seq", "cause"),
+    ),
     "journal.failed": Event(
         "error",
         "Writing the journal failed with an unknown outcome; the actor has stopped for good.",

@@ -30,7 +30,8 @@ from penin.storage.filesystem import (
     storage_error,
     write_synced,
 )
-from penin.storage.keys import KEYS_NAME, is_encrypted
+from penin.storage.heads import HEADS_NAME
+from penin.storage.keys import KEYS_NAME
 from penin.storage.reader import JournalEnd, JournalReader
 from penin.storage.sealed import SEALED_DIRECTORY, SealedFiles
 from penin.storage.snapshots import CHECKPOINTS_DIRECTORY, FileSnapshotStore, give_second_name
@@ -150,21 +151,28 @@ class _Copy:
     def _copy(self, listing: _Listing) -> None:
         for directory in (JOURNAL_DIRECTORY, CHECKPOINTS_DIRECTORY):
             self._fs.make_directory(self._target / directory)
+        # First: of what was signed until now the journal has everything.
+        self._copy_anew(Path(HEADS_NAME))
         for path in listing.paths:
             self._copy_file(path)
         if listing.journal:
             self._sizes[listing.journal[-1]] = -1  # it may change, and is copied again each time
-        if is_encrypted(self._fs, self._source):
-            self._copy_file(Path(KEYS_NAME))
-            self._sizes[Path(KEYS_NAME)] = -1  # it may be another one of the same length
+        self._copy_anew(Path(KEYS_NAME))
         # Last: what was copied of the journal names none that is made later.
         sealed = [Path(SEALED_DIRECTORY) / name for name in self._sealed.names()]
         for path in sealed:
             self._copy_file(path)
-        for superfluous in self._sizes.keys() - {*listing.paths, *sealed, Path(KEYS_NAME)}:
+        wanted = {*listing.paths, *sealed, Path(HEADS_NAME), Path(KEYS_NAME)}
+        for superfluous in self._sizes.keys() - wanted:
             with contextlib.suppress(FileNotFoundError):
                 self._fs.unlink(self._target / superfluous)
             del self._sizes[superfluous]
+
+    def _copy_anew(self, path: Path) -> None:
+        """A file that is not in every store, and may be another one in each look."""
+        if self._fs.exists(self._source / path):
+            self._sizes.pop(path, None)
+            self._copy_file(path)
 
     def _copy_file(self, path: Path) -> None:
         with FileBlocks(self._fs, self._source / path) as blocks:

@@ -210,6 +210,7 @@ class Checkpointer:
         seconds = round(loop.time() - begun_s, 6)
         self._log.info("checkpoint.finished", reason=reason, seq=seq, bytes=size, seconds=seconds)
         self._note_large(size)
+        await self._sign_head(envelope, seq)
         await self._retire_older(seq)
         await self._compress_older(seq)
         return seq
@@ -219,6 +220,16 @@ class Checkpointer:
             if not self._is_large_noted:
                 self._log.info("checkpoint.large_json", bytes=size, limit=LARGE_JSON_BYTES)
             self._is_large_noted = True
+
+    async def _sign_head(self, envelope: Envelope, seq: int) -> None:
+        """Of the line that the snapshot ends with; what fails is left out."""
+        signer = self._store.signer
+        if signer is None:
+            return
+        try:
+            await self._snapshot_thread.call(signer.sign, envelope, seq)
+        except (PeninError, OSError) as error:
+            self._log.warning("checkpoint.unsigned", seq=seq, cause=str(error))
 
     async def _retire_older(self, seq: int) -> None:
         """What cannot be deleted now is deleted after the next checkpoint."""

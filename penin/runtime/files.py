@@ -14,7 +14,7 @@ from penin.storage.commits import JOURNAL_FORMAT
 from penin.storage.compression import content_of, split_suffix, suffix_of
 from penin.storage.encryption import ENCRYPTED_SUFFIX
 from penin.storage.filesystem import FileBlocks, FileSystem, OsFileSystem, storage_error
-from penin.storage.journal_names import journal_file
+from penin.storage.journal_names import JOURNAL_SUFFIX, journal_file
 from penin.storage.keys import is_encrypted, store_of
 from penin.storage.snapshots import JSON_SUFFIX, TENSORS_SUFFIX
 
@@ -85,7 +85,9 @@ def _beginning(fs: FileSystem, path: Path) -> bytes:
     """The first bytes of what is in a file, as far as it can be expanded."""
     try:
         with FileBlocks(fs, path) as file:
-            return next(iter(content_of(file, path)), b"")[:_LOOKED_AT_BYTES]
+            # The lines of a journal are encrypted, and not the file.
+            blocks = file if path.suffix == JOURNAL_SUFFIX else content_of(file, path)
+            return next(iter(blocks), b"")[:_LOOKED_AT_BYTES]
     except CorruptionError:
         return b""
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Where the master key of encrypted stores comes from: a file, a variable, or a command's output.
+"""Where keys come from: a file, a variable, or what a command prints.
 
-Only the place is a setting or an option (`key_from`), so that the key itself stands in no list of
-processes, no history of a shell and no log. It is 32 bytes in base64, as `openssl rand -base64 32`
-prints them.
+Only the place is a setting or an option (`key_from`, `sign_key_from`), so that the key itself
+stands in no list of processes, no history of a shell and no log. The master key of encrypted stores
+is 32 bytes in base64, as `openssl rand -base64 32` prints them.
 """
 
 from __future__ import annotations
@@ -43,11 +43,8 @@ def keys_from(key_from: str) -> Keys:
 
 def read_key(source: KeySource) -> bytes:
     """The master key. Raises UsageError, in which nothing of what was found is shown."""
-    text = {"file": _from_file, "env": _from_variable, "command": _from_command}[source.kind](
-        source.place
-    )
     try:
-        key = base64.b64decode(b"".join(text.split()), validate=True)
+        key = base64.b64decode(b"".join(read_source(source).split()), validate=True)
     except binascii.Error:
         key = b""
     if len(key) != KEY_BYTES:
@@ -56,6 +53,15 @@ def read_key(source: KeySource) -> bytes:
             "openssl rand -base64 32 prints them"
         )
     return key
+
+
+def read_source(source: KeySource) -> bytes:
+    """What is in a place, up to 4 KiB of it. Raises UsageError where there is nothing."""
+    if source.kind == "file":
+        return _from_file(source.place)
+    if source.kind == "env":
+        return _from_variable(source.place)
+    return _from_command(source.place)
 
 
 def _from_file(place: str) -> bytes:

@@ -16,6 +16,7 @@ import msgspec
 from penin.core.transitions import Origin, Transaction
 from penin.errors import CorruptionError, JournalGapError, UsageError
 from penin.runtime.progress import Progress
+from penin.runtime.signing import SignedHeads, SignedReport
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.commits import Commit, Header, is_anchor
 from penin.storage.filesystem import FileSystem, OsFileSystem
@@ -90,7 +91,8 @@ class ChainReport(msgspec.Struct, frozen=True):
     """What a look at the whole chain found.
 
     `head` is its last line. `kept_head` is the one that was to be in it, or None, and `kept_found`
-    tells whether it is. `incomplete_bytes` at the end are of a commit that was being written.
+    tells whether it is. `signed` is of the signed heads, where these were looked at.
+    `incomplete_bytes` at the end are of a commit that was being written.
     """
 
     store: str | None
@@ -104,11 +106,13 @@ class ChainReport(msgspec.Struct, frozen=True):
     damage: list[Damage]
     kept_head: Head | None = None
     kept_found: bool | None = None
+    signed: SignedReport | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is damaged, and the head that was to be there is."""
-        return not self.damage and self.kept_found is not False
+        """Whether nothing is damaged, the head that was to be there is, and the signed ones are."""
+        is_signed = self.signed is None or self.signed.is_right
+        return not self.damage and self.kept_found is not False and is_signed
 
 
 _decode_subject: Final = msgspec.json.Decoder(Subject).decode
@@ -262,10 +266,12 @@ def verify_chain(
     kept_head: Head | None = None,
     progress: Progress | None = None,
     fs: FileSystem | None = None,
+    signed: Callable[[], SignedHeads] | None = None,
 ) -> ChainReport:
     """Check the chain of the whole journal, and that a line that was seen once is in it still.
 
-    `kept_head` is such a line; a seq of -1 stands for any. Damage is no error here but in the
+    `kept_head` is such a line; a seq of -1 stands for any. `signed` gives the signed heads, read
+    before the journal is, so that this goes on at least as far. Damage is no error here but in the
     report. Memory is bounded by a line, and by the damaged end of the newest file. Raises
     FileNotFoundError where there is no journal, FormatError, or another StorageError.
     """
@@ -273,12 +279,20 @@ def verify_chain(
 
     def once() -> ChainReport:
         first_kept(JournalReader(files, journal_of(directory)), directory)
-        return _verify_once(Survey(files, journal_of(directory)), kept_head, progress or Progress())
+        heads = None if signed is None else signed()
+        survey = Survey(files, journal_of(directory))
+        report = _verify_once(survey, kept_head, progress or Progress(), heads)
+        if heads is None:
+            return report
+        found = heads.report(directory, report.store, report.first_seq)
+        return msgspec.structs.replace(report, signed=found)
 
     return undisturbed(once)
 
 
-def _verify_once(survey: Survey, kept_head: Head | None, progress: Progress) -> ChainReport:
+def _verify_once(
+    survey: Survey, kept_head: Head | None, progress: Progress, heads: SignedHeads | None
+) -> ChainReport:
     files = survey.files
     damage: list[Damage] = []
     epochs: list[int] = []
@@ -289,6 +303,8 @@ def _verify_once(survey: Survey, kept_head: Head | None, progress: Progress) -> 
             damage.append(line)
             continue
         lines += 1
+        if heads is not None:
+            heads.note(line)
         if isinstance(line, Header):
             store = line.store
         elif not epochs:

@@ -11,6 +11,7 @@ from typing import Final
 from penin.errors import RefusedValueError
 from penin.runtime.index_files import IndexFiles
 from penin.runtime.key_source import files_with
+from penin.runtime.signing import HeadSigner
 from penin.settings import Format, Settings, compression_of
 from penin.storage.compression import SUFFIX_OF, split_suffix
 from penin.storage.filesystem import FileSystem, OsFileSystem
@@ -31,7 +32,7 @@ class Store:
 
     `sealed` is None in memory, where the journal holds everything itself. `level` is that of the
     compression (None: its default), of which the suffix of the snapshots tells whether there is
-    one.
+    one. `signer` signs heads, None where none are signed.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Store:
         fs: FileSystem | None,
         sealed: SealedFiles | None,
         level: int | None,
+        signer: HeadSigner | None = None,
     ) -> None:
         self.directory = directory
         self.journal = journal
         self.snapshots = snapshots
         self.sealed = sealed
         self.level = level
+        self.signer = signer
         self._lock = lock
         self._fs = fs
 
@@ -88,8 +91,11 @@ class Store:
     def prepare(self, wait_s: float, sleep: Callable[[float], None]) -> None:
         """Make the directories and take the lock, waiting for it with `sleep` for `wait_s`.
 
-        Raises LockedError, OSError, and whatever `sleep` raises to end the waiting.
+        Raises LockedError, OSError, UsageError where the key to sign with cannot be had, and
+        whatever `sleep` raises to end the waiting.
         """
+        if self.signer is not None:
+            self.signer.prepare()
         if self._fs is not None and self.directory is not None and self._lock is not None:
             self._fs.make_directory(self.directory)
             self._lock.acquire(wait_s, sleep=sleep)
@@ -130,6 +136,8 @@ def store_at(
     if os.fspath(directory) == MEMORY:
         if settings.key_from is not None:
             raise RefusedValueError("key_from", "a store in memory is not written, nor encrypted")
+        if settings.sign_key_from is not None:
+            raise RefusedValueError("sign_key_from", "a store in memory has no file for heads")
         memory = MemorySnapshotStore(suffix)
         return Store(None, MemoryJournal(), memory, lock=None, fs=None, sealed=None, level=level)
     path = Path(directory)
@@ -142,7 +150,12 @@ def store_at(
         fs=files,
         sealed=SealedFiles(files, path),
         level=level,
+        signer=_signer(files, path, settings.sign_key_from),
     )
+
+
+def _signer(fs: FileSystem, directory: Path, sign_key_from: str | None) -> HeadSigner | None:
+    return None if sign_key_from is None else HeadSigner(fs, directory, sign_key_from)
 
 
 def first_suffix(settings: Settings) -> str:

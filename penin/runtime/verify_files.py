@@ -19,6 +19,7 @@ _KNOWN: Final = (
     (r"state\." + _SNAPSHOT, None),
     (r"lock", None),
     (r"keys\.json", None),
+    (r"heads\.jsonl", None),
     (r"rejected\.jsonl", None),
     (r"penin\.sock(?:\.new)?", None),
     (r"state\.original-[0-9a-f]{12}\." + _SNAPSHOT, None),

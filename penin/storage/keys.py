@@ -64,12 +64,13 @@ _DIRECTORIES: Final = ("checkpoints", "journal", "sealed", "index")
 
 
 def require_cryptography() -> None:
-    """Raise UsageError where what encrypts is not installed. The first call imports."""
+    """Raise UsageError where what encrypts and signs is not installed. The first call imports."""
     try:
         import cryptography.hazmat.primitives.ciphers.aead  # noqa: F401, PLC0415  # an extra
     except ImportError as error:
         raise UsageError(
-            "encryption needs cryptography, which is not installed: pip install 'penin[crypto]'"
+            "encryption and signatures need cryptography, which is not installed: "
+            "pip install 'penin[crypto]'"
         ) from error
 
 
