@@ -38,6 +38,15 @@ class RefusedTypeError(RefusedError, TypeError):
     """A type that has no place there: a set in a task, a string as a score."""
 
 
+class IdReusedError(RefusedValueError):
+    """The `id` of another message, whose content was another one; its last seq is `first_seq`."""
+
+    def __init__(self, id: str, first_seq: int) -> None:  # the word of the message
+        super().__init__("id", f"{id!r} was another message, with seq {first_seq}")
+        self.id = id
+        self.first_seq = first_seq
+
+
 class NotKeptError(RefusedValueError):
     """A seq, time or checkpoint of a store that it does not keep any more, or not yet.
 

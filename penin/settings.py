@@ -18,6 +18,8 @@ BATCH_BYTES_LIMIT: Final = 32 * 2**20
 """So that a batch fits a frame of the journal, which has 64 MiB."""
 HISTORY_MAXLEN_LIMIT: Final = 2**31 - 1
 """What a deque takes as its bound on every platform."""
+MESSAGE_IDS_LIMIT: Final = 1_000_000
+"""So many take some 300 MB of memory, and a checkpoint copies that many references at once."""
 SHOWN_LIMIT: Final = 2**64
 SHOWN_CHARACTERS: Final = 100
 KEEP_LAST_MIN: Final = 2
@@ -31,8 +33,10 @@ _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 _LIMITS: Final = {
     "batch_bytes_max": BATCH_BYTES_LIMIT,
     "history_maxlen": HISTORY_MAXLEN_LIMIT,
+    "message_ids_max": MESSAGE_IDS_LIMIT,
 }
 _CAN_BE_ZERO: Final = frozenset({"keep_daily", "lock_wait_s", "stop_grace_s", "cancel_grace_s"})
+_CAN_BE_NONE: Final = frozenset({"history_maxlen", "message_ids_max"})
 _TEXTS: Final = frozenset(
     {"fsync", "format", "compress", "key_from", "sign_key_from", "keep_within", "keep_journal"}
 )
@@ -46,6 +50,9 @@ class Settings:
 
     history_maxlen: the bound of every history, 2,147,483,647 at most; None keeps the stored one
         (1000 in a new store).
+    message_ids_max: of the last so many messages with an `id`, one that is sent again is answered
+        as it was and not applied again; 1,000,000 at most. None keeps the stored number (100,000 in
+        a new store).
     fsync: when a message is acknowledged: `always` after fdatasync returned, `everysec` once it
         is written to the kernel, with a sync every second.
     format: of the snapshots, `json` or `safetensors`; None takes that of the store (json for a new
@@ -77,6 +84,7 @@ class Settings:
     """
 
     history_maxlen: int | None = None
+    message_ids_max: int | None = None
     fsync: Fsync = "always"
     format: Format | None = None
     compress: str | None = None
@@ -118,7 +126,7 @@ class Settings:
                 self._check_number(field.name, getattr(self, field.name))
 
     def _check_number(self, name: str, number: Any) -> None:
-        if number is None and name == "history_maxlen":
+        if number is None and name in _CAN_BE_NONE:
             return
         is_seconds = name.endswith("_s")
         kinds = (int, float) if is_seconds else (int,)

@@ -21,6 +21,8 @@ DIR_DEFAULT: Final = ".penin_omega"
 
 SETTINGS_HELP: Final[dict[str, str]] = {
     "history_maxlen": "Bound of every history; without it the stored one (1000 in a new store).",
+    "message_ids_max": "Of the last so many messages with an id, one that is sent again is not "
+    "applied again; without it the stored number (100000 in a new store).",
     "fsync": "A message is acknowledged when it is on the disk (always), or when it is written "
     "to the kernel, with a sync every second (everysec).",
     "format": "Of the snapshots: json, which people can read, or safetensors, which is faster from "

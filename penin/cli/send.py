@@ -114,6 +114,8 @@ class _Sending:
         summary = f"{counted(counts.taken, 'message')} stored in {self._directory}"
         if counts.last_seq is not None:
             summary += f" (seq {counts.first_seq} to {counts.last_seq})"
+        if counts.repeated:
+            summary += f", {counts.repeated:,} of them known by their id and not stored again"
         if counts.without_effect:
             summary += f", {counts.without_effect:,} of them without effect (missing, conflict)"
         if counts.refused:

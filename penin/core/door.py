@@ -13,6 +13,7 @@ Raises RefusedTypeError or RefusedValueError, both PeninError, naming the field 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from itertools import islice
 from typing import Any, Final
 
@@ -302,18 +303,20 @@ def _check_message(raw: bytes, field: str) -> None:
 
 
 def stamp(message: Message, id: str | None, origin: Origin | None) -> Message:  # the design's word
-    """The same message with an `id` and with who sent it."""
+    """The same message with an `id` (and then the digest of its content) and with who sent it."""
     if id is None and origin is None:
         return message
-    name = None if id is None else _check_id(id)
+    name = None if id is None else check_id(id)
+    digest = None if id is None else sha256(message.raw).hexdigest()
     sender = None if origin is None else take_origin(origin)
-    raw = _encode_stamped(message.raw, name, sender)
+    raw = _encode_stamped(message.raw, name, digest, sender)
     _check_message(raw, "message")
-    body = msgspec.structs.replace(message.body, id=name, origin=sender)
+    body = msgspec.structs.replace(message.body, id=name, digest=digest, origin=sender)
     return Message(raw, body, message.count)
 
 
-def _check_id(identity: object) -> str:
+def check_id(identity: object) -> str:
+    """What a message is called by its sender: a text of 1 to ID_CHARACTERS_MAX characters."""
     if isinstance(identity, str) and not 1 <= str.__len__(identity) <= ID_CHARACTERS_MAX:
         raise RefusedValueError(
             "id", f"{str.__len__(identity)} characters; it has 1 to {ID_CHARACTERS_MAX}"
@@ -351,11 +354,11 @@ def unknown_field(name: object, inside: str = "") -> tuple[str, str]:
     return field or "message", "no such field here" if plain else f"no such field here: {shown}"
 
 
-def _encode_stamped(raw: bytes, id: str | None, origin: Origin | None) -> bytes:
-    """`raw`, a JSON object, with `id` and `from` as its last members."""
+def _encode_stamped(raw: bytes, id: str | None, digest: str | None, origin: Origin | None) -> bytes:
+    """`raw`, a JSON object, with `id`, `digest` and `from` as its last members."""
     parts = [raw[:-1]]
     if id is not None:
-        parts.append(b',"id":' + encode_body(id))
+        parts.append(b',"id":' + encode_body(id) + b',"digest":' + encode_body(digest))
     if origin is not None:
         parts.append(b',"from":' + encode_body(origin))
     return b"".join((*parts, b"}"))

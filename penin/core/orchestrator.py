@@ -109,8 +109,14 @@ class OmegaMetaOrchestrator(StateReader):
         return self._apply(door.set_history_maxlen(maxlen, name))
 
     def send(self, content: Mapping[str, Any] | Message) -> Ack:
-        """Apply one message of the vocabulary: `{"type": "add_score", "score": 0.85}`."""
-        return self._apply(message(content))
+        """Apply one message of the vocabulary: `{"type": "add_score", "score": 0.85}`.
+
+        With an `id` that is known already, nothing changes, and the first answer is returned;
+        IdReusedError where it was another message.
+        """
+        taken = message(content)
+        known = None if taken.body.id is None else self._state.message_ids.get(taken.body.id)
+        return self._apply(taken) if known is None else known.answer(taken.body.digest)
 
     def nearest(
         self,

@@ -25,7 +25,13 @@ from penin.core import values
 from penin.core.artifacts import DTYPE_NAMES
 from penin.core.serialization import state_decoder
 from penin.core.snapshot_lines import LayoutError, SnapshotLines
-from penin.core.snapshot_states import File, revive_with_place, state_of_edited, state_of_version_1
+from penin.core.snapshot_states import (
+    Answer,
+    File,
+    revive_with_place,
+    state_of_edited,
+    state_of_version_1,
+)
 from penin.core.snapshots import ARTIFACT_MARK, FORMAT, OPENING, SEED_KEYS, VERSION, Envelope
 from penin.core.state import SCORE_HISTORY, TASK_HISTORY, State
 from penin.errors import CorruptionError, FormatError, PeninError, RefusedError
@@ -103,6 +109,7 @@ _decode_head: Final = msgspec.json.Decoder(_Head).decode
 _decode_version: Final = msgspec.json.Decoder(_Version).decode
 _decode_member: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_bound: Final = msgspec.json.Decoder(int | None).decode
+_decode_answer: Final = msgspec.json.Decoder(dict[str, Answer]).decode
 
 
 def read_snapshot(
@@ -237,7 +244,7 @@ def _read_lines(lines: SnapshotLines, path: Path, read: _Read) -> None:
             for name, raw in _decode_member(b"{" + member + b"}").items():
                 state.documents.encoded[name] = _kept_value(raw)
     read.unread.remove("documents")
-    lines.expect(b'  "message_ids": {},')
+    _read_message_ids(lines, state)
     lines.expect(b'  "seqs": {')
     for key, seq in _read_seqs(lines, b"knowledge_base"):
         state.knowledge_base.restore_seq(key, seq)
@@ -295,6 +302,17 @@ def _read_history(lines: SnapshotLines, state: State, name: str, indent: int) ->
     items = [kept(item) for item in lines.members(indent + 4)] if has_items else []
     (bound,) = lines.block(indent)
     state.set_history(name, items, _decode_bound(_after(pad + b'"maxlen": ', bound)))
+
+
+def _read_message_ids(lines: SnapshotLines, state: State) -> None:
+    line = lines.take()
+    if line == b'  "message_ids": {},':
+        return  # of a version that did not answer ids yet
+    state.message_ids.bound(int(_after(b'  "message_ids_max": ', line)))
+    if lines.opens(b'  "message_ids": '):
+        for member in lines.members(4):
+            for name, answer in _decode_answer(b"{" + member + b"}").items():
+                state.message_ids.put(answer.known(name))
 
 
 def _read_seqs(lines: SnapshotLines, group: bytes) -> Iterator[tuple[str, int]]:

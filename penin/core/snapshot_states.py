@@ -7,17 +7,20 @@ Raises RefusedValueError or RefusedTypeError with the place in the file.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from penin.core import values
 from penin.core.artifacts import NumericVectorArtifact, typed_vector
+from penin.core.message_ids import MESSAGE_IDS_MAX_DEFAULT, KnownMessage
 from penin.core.serialization import state_decoder
 from penin.core.state import HISTORY_MAXLEN_DEFAULT, SCORE_HISTORY, TASK_HISTORY, State
+from penin.core.transitions import MessageDigest, MessageId
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
 
 _BOUND_MAX: Final = 2**31 - 1
@@ -38,8 +41,22 @@ class Artifact(msgspec.Struct):
     dtype: str = "float64"
 
 
+class Answer(msgspec.Struct):
+    """What a message with an `id` was answered, in a file of version 2."""
+
+    seq: int
+    digest: MessageDigest
+    result: Literal["ok", "missing", "conflict"]
+    failed_seq: int | None = None
+
+    def known(self, id: str) -> KnownMessage:  # the design's word
+        """The same with the `id` that it stands under."""
+        # One text for each result, however many there are.
+        return KnownMessage(id, self.seq, self.digest, sys.intern(self.result), self.failed_seq)
+
+
 class File(msgspec.Struct):
-    """A file of version 2."""
+    """A file of version 2; one of a time before ids were answered has no bound of them."""
 
     store: str | None
     epoch: int | None
@@ -54,6 +71,8 @@ class File(msgspec.Struct):
     histories: dict[str, Deque]
     documents: dict[str, Any]
     seqs: dict[str, dict[str, int]]
+    message_ids: dict[MessageId, Answer] = {}
+    message_ids_max: int = MESSAGE_IDS_MAX_DEFAULT
 
 
 # -- version 2, edited ----------------------------------------------------------------------------
@@ -85,11 +104,22 @@ def state_of_edited(file: File) -> State:
         _check_name(name, "documents")
         value = _checked_value(item, f"documents.{name}")
         state.documents.encoded[name] = values.encode_value(value, f"documents.{name}")
+    _put_checked_ids(state, file)
     # What was edited away has no seq any more.
     histories, documents = _checked_seqs(file, "histories"), _checked_seqs(file, "documents")
     state.history_seqs = {key: seq for key, seq in histories.items() if key in state.histories}
     state.document_seqs = {key: seq for key, seq in documents.items() if key in state.documents}
     return state
+
+
+def _put_checked_ids(state: State, file: File) -> None:
+    _check_bound(file.message_ids_max, "message_ids_max")
+    state.message_ids.bound(file.message_ids_max)
+    for name, answer in sorted(file.message_ids.items(), key=lambda member: member[1].seq):
+        seqs = answer.seq, answer.seq if answer.failed_seq is None else answer.failed_seq
+        if not 0 < min(seqs) <= max(seqs) <= file.seq:
+            raise RefusedValueError(f"message_ids.{name}", "not between 1 and the file's seq")
+        state.message_ids.put(answer.known(name))
 
 
 @contextmanager

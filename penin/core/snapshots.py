@@ -2,7 +2,8 @@ r"""The snapshot format: a whole state at one seq as a JSON file that a person c
 
 Version 2 (ours) is JSON with indent 2 and one line a vector, in a fixed order: the envelope
 (`format` to `history_maxlen`), the three keys of the original format, `histories`, `documents`,
-`message_ids`, `seqs` (for each key the seq of its last change), and `digest`, the SHA-256 of every
+`message_ids_max` and `message_ids` (files before ids were answered lack the first, and have none),
+`seqs` (for each key the seq of its last change), and `digest`, the SHA-256 of every
 byte before `,\n  "digest"`. An original reader (`json.load` with `state_decoder`, then the three
 keys) reads it too. Version 1 is the original format: exactly the three keys, as Python's `json`
 wrote them with `StateEncoder`. `docs/persistence.md` has both byte by byte.
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from penin.core import values
 from penin.core.artifacts import FLOAT64, TYPE_NAME, NumericVectorArtifact
+from penin.core.message_ids import KnownMessage
 from penin.core.snapshot_lines import DIGEST_HEAD, DIGEST_TAIL
 from penin.core.state import SCORE_HISTORY, TASK_HISTORY, StateView
 from penin.storage.files import joined
@@ -96,7 +98,8 @@ def _pieces(view: StateView, envelope: Envelope) -> Iterator[bytes]:
     yield from _members(
         ((name, _value(item, indent=4)) for name, item in view.documents.items()), indent=2
     )
-    yield b',\n  "message_ids": {}'
+    yield b',\n  "message_ids_max": %d,\n  "message_ids": ' % view.message_ids_max
+    yield from _members(((known.id, _known(known)) for known in view.message_ids), indent=2)
     yield b',\n  "seqs": {\n    "knowledge_base": '
     entries = view.knowledge_base.entries()
     yield from _members(((key, b"%d" % seq) for key, _, seq in entries), indent=4)
@@ -104,6 +107,13 @@ def _pieces(view: StateView, envelope: Envelope) -> Iterator[bytes]:
         yield b',\n    "%s": ' % name.encode()
         yield from _members(((key, b"%d" % seq) for key, seq in seqs.items()), indent=4)
     yield b"\n  }"
+
+
+def _known(known: KnownMessage) -> bytes:
+    answer: dict[str, Any] = {"seq": known.seq, "digest": known.digest, "result": known.result}
+    if known.failed_seq is not None:
+        answer["failed_seq"] = known.failed_seq
+    return _encode(answer)
 
 
 def _members(members: Iterable[tuple[str, bytes]], indent: int) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from penin.core.documents import Documents
 from penin.core.histories import EncodedHistory, Histories, History
 from penin.core.knowledge import KnowledgeBase, KnowledgeView
 from penin.core.mapped import SealedSegment
+from penin.core.message_ids import KnownMessage, MessageIds
 from penin.core.transitions import (
     CONFLICT,
     MISSING,
@@ -41,6 +42,7 @@ from penin.core.transitions import (
     RemoveKnowledge,
     Result,
     SetHistoryMaxlen,
+    SetMessageIdsMax,
     Transaction,
 )
 
@@ -52,7 +54,8 @@ SCORE_HISTORY: Final = "score_history"
 class StateView(msgspec.Struct, frozen=True):
     """The whole state at one seq, for a snapshot; later changes do not reach it.
 
-    `histories` is name -> (bound, items as they are kept), `documents` name -> encoded JSON.
+    `histories` is name -> (bound, items as they are kept), `documents` name -> encoded JSON,
+    `message_ids` what was answered to messages with an `id`, oldest first.
     """
 
     seq: int
@@ -61,12 +64,14 @@ class StateView(msgspec.Struct, frozen=True):
     knowledge_base: KnowledgeView
     histories: dict[str, tuple[int | None, list[Any]]]
     documents: dict[str, bytes]
+    message_ids_max: int
+    message_ids: list[KnownMessage]
     history_seqs: dict[str, int]
     document_seqs: dict[str, int]
 
 
 class State:
-    """Knowledge base, histories, documents and their bounds, with the seq of the last transition.
+    """Knowledge base, histories, documents, message ids and their bounds, with the last seq.
 
     `history_maxlen` is the bound of histories that are made from now on (None: no bound),
     `schema_version` that of what the owner keeps in it (0 until it is set).
@@ -79,6 +84,7 @@ class State:
         "history_maxlen",
         "history_seqs",
         "knowledge_base",
+        "message_ids",
         "schema_version",
         "score_history",
         "seq",
@@ -92,6 +98,7 @@ class State:
         self.knowledge_base = KnowledgeBase()
         self.histories = Histories()
         self.documents = Documents()
+        self.message_ids = MessageIds()
         self.history_seqs: dict[str, int] = {}
         self.document_seqs: dict[str, int] = {}
         self.set_history(TASK_HISTORY, (), history_maxlen)
@@ -114,12 +121,17 @@ class State:
         if first_seq != self.seq + 1:
             raise self._not_the_next(first_seq)
         if type(body) is Transaction:
-            return self._apply_transaction(body, first_seq)
-        result = _APPLY[type(body)](self, body, first_seq)
-        self.seq = first_seq
-        if result is OK:
-            return Ack(first_seq)
-        return Ack(first_seq, result, first_seq if result is CONFLICT else None)
+            ack = self._apply_transaction(body, first_seq)
+        else:
+            result = _APPLY[type(body)](self, body, first_seq)
+            self.seq = first_seq
+            if result is OK:
+                ack = Ack(first_seq)
+            else:
+                ack = Ack(first_seq, result, first_seq if result is CONFLICT else None)
+        if body.digest is not None:
+            self.message_ids.note(body, ack)
+        return ack
 
     def apply_all(self, bodies: Sequence[AnyBody], first_seq: int) -> list[Ack]:
         """Apply messages that follow each other, as `apply` would one by one; an ack for each.
@@ -139,7 +151,11 @@ class State:
             seqs = range(self.seq + 1, self.seq + 1 + len(run))
             apply_run(self, run, seqs)
             self.seq = seqs[-1]
-            acks += map(Ack, seqs)
+            acks_of_run = list(map(Ack, seqs))
+            for body, ack in zip(run, acks_of_run, strict=True):
+                if body.digest is not None:
+                    self.message_ids.note(body, ack)
+            acks += acks_of_run
         return acks
 
     def _not_the_next(self, first_seq: int) -> AssertionError:
@@ -181,6 +197,8 @@ class State:
                 for name, history in self.histories.items()
             },
             documents=self.documents.encoded.copy(),
+            message_ids_max=self.message_ids.maxlen,
+            message_ids=self.message_ids.kept(),
             history_seqs=self.history_seqs.copy(),
             document_seqs=self.document_seqs.copy(),
         )
@@ -271,6 +289,11 @@ def _set_history_maxlen(state: State, body: SetHistoryMaxlen, seq: int) -> Resul
     return OK
 
 
+def _set_message_ids_max(state: State, body: SetMessageIdsMax, _seq: int) -> Result:
+    state.message_ids.bound(body.maxlen)
+    return OK
+
+
 def _set_schema_version(state: State, body: Rebase, _seq: int) -> Result:
     assert body.snapshot is None, "it is not loaded"
     state.schema_version = body.schema_version
@@ -297,6 +320,7 @@ _APPLY: Final[dict[type, Callable[[State, Any, int], Result]]] = {
     PutDocument: _put_document,
     RemoveDocument: _remove_document,
     SetHistoryMaxlen: _set_history_maxlen,
+    SetMessageIdsMax: _set_message_ids_max,
     Rebase: _set_schema_version,
     RebaseLoaded: _rebase,
 }

@@ -5,9 +5,9 @@ Any safetensors reader opens it. The file is, one behind the other and without g
 1. 8 bytes: the length of the header, as a little-endian integer.
 2. The header: a JSON object, with spaces behind it so that the data begins at a multiple of 4096.
    `__metadata__` has texts: `format` (`penin-tensors`), `version` (`1`), `seq`, `schema_version`,
-   `history_maxlen` (digits, left out for no bound), and `store`, `epoch`, `at`, `journal_hash`
-   (left out where there is none). The other members tell name, dtype, shape and place of each
-   tensor of the data, in the order of the data.
+   `history_maxlen` (digits, left out for no bound), `message_ids_max`, and `store`, `epoch`, `at`,
+   `journal_hash` (left out where there is none). The other members tell name, dtype, shape and
+   place of each tensor of the data, in the order of the data.
 3. The data. For each column of the knowledge base, numbered from 0 in its order:
 
    =============================  ==============  =============================================
@@ -19,10 +19,11 @@ Any safetensors reader opens it. The file is, one behind the other and without g
    `knowledge.<c>.metadata`       U8 [bytes]      the metadata as JSON, one behind the other
    =============================  ==============  =============================================
 
-   and one `state` (U8): the histories and documents as JSON lines. The line
+   and one `state` (U8): histories, documents and message ids as JSON lines. The line
    `["history",name,maxlen,n]` has the n items behind it, oldest first, each in a line;
-   `["history_seq",name,seq]` tells the last change of a history that has changed; and
-   `["document",name,seq]` has the value in the line behind it.
+   `["history_seq",name,seq]` tells the last change of a history that has changed;
+   `["document",name,seq]` has the value in the line behind it; and
+   `["message_id",id,seq,digest,result,failed_seq]` is what a message was answered, oldest first.
    Tensors of 8-byte items stand first, then those of 4, 2 and 1, each group in the order above:
    so every tensor is aligned.
 4. `digests` (U8 [b, 32]): the SHA-256 of each MiB of the data before it.
@@ -172,6 +173,7 @@ def _header(tensors: dict[str, Tensor], view: StateView, envelope: Envelope) -> 
         "schema_version": view.schema_version,
         "journal_hash": envelope.journal_hash,
         "history_maxlen": view.history_maxlen,
+        "message_ids_max": view.message_ids_max,
     }
     texts = {name: str(value) for name, value in said.items() if value is not None}
     header = _encode({METADATA: texts, **tensors})
@@ -288,7 +290,7 @@ def _texts(
         row = stop
 
 
-# -- histories and documents ------------------------------------------------------------------
+# -- histories, documents and message ids -----------------------------------------------------
 
 
 def _state_lines(view: StateView) -> Iterator[bytes]:
@@ -318,3 +320,5 @@ def _lines(view: StateView) -> Iterator[bytes]:
     for name, value in view.documents.items():
         yield _encode(("document", name, view.document_seqs[name]))
         yield value
+    for known in view.message_ids:
+        yield _encode(("message_id", *msgspec.structs.astuple(known)))

@@ -10,6 +10,7 @@ that no key is there twice. A block of vectors, seqs or metadata is checked when
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from penin.core import values
 from penin.core.artifacts import VECTOR_BYTES_MAX
 from penin.core.mapped import MappedColumn, MappedSegment
+from penin.core.message_ids import MESSAGE_IDS_MAX_DEFAULT, KnownMessage
 from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX
 from penin.core.snapshots import Envelope
 from penin.core.state import SCORE_HISTORY, State
@@ -51,6 +53,7 @@ class _Metadata(msgspec.Struct):
     seq: str
     schema_version: str
     history_maxlen: str | None = None
+    message_ids_max: str = str(MESSAGE_IDS_MAX_DEFAULT)  # left out before ids were answered
     store: str | None = None
     epoch: str | None = None
     at: str | None = None
@@ -181,6 +184,7 @@ def _empty_state(said: _Metadata) -> State:
     state = State(None if said.history_maxlen is None else int(said.history_maxlen))
     state.seq = int(said.seq)
     state.schema_version = int(said.schema_version)
+    state.message_ids.bound(int(said.message_ids_max))
     return state
 
 
@@ -302,8 +306,15 @@ def _read_state(state: State, file: MappedFile, start: int, stop: int) -> None:
         elif kind == "document":
             state.documents.encoded[name] = next(lines)
             (state.document_seqs[name],) = rest
+        elif kind == "message_id":
+            state.message_ids.put(_known(name, *rest))
         else:
             raise ValueError(f"state: a line of {kind}")
+
+
+def _known(name: str, seq: int, digest: str, result: str, failed_seq: int | None) -> KnownMessage:
+    # One text for each result, however many there are.
+    return KnownMessage(name, seq, digest, sys.intern(result), failed_seq)
 
 
 def _lines(file: MappedFile, start: int, stop: int) -> Iterator[bytes]:

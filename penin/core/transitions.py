@@ -2,7 +2,9 @@
 
 The same names stand in the Python API, in the journal, on stdin and in the logs. In the journal a
 transition is one JSON object with its `type`; a *message* is one transition or one `Transaction`,
-optionally with `id` (1 to 128 characters) and `from` (who sent it).
+optionally with `id` (1 to 128 characters) and `from` (who sent it). Behind an `id` stands `digest`,
+the SHA-256 of the message without these three; what an older version wrote has none, and is not
+remembered (`penin.core.message_ids`).
 
 What is in here passed the door (`penin.core.door`) or was read from a journal that did: `apply`
 (`penin.core.state`) never refuses one.
@@ -50,6 +52,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 MessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+MessageDigest = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
 
 
 class Body(
@@ -64,6 +67,7 @@ class Body(
     """What transitions and transactions have in common."""
 
     id: MessageId | None = None
+    digest: MessageDigest | None = None
     origin: Origin | None = msgspec.field(name="from", default=None)
 
 
@@ -264,8 +268,18 @@ class RebaseLoaded(Rebase, frozen=True, kw_only=True, gc=False, tag="rebase"):
     content: State
 
 
+class SetMessageIdsMax(Body, frozen=True, kw_only=True, gc=False, tag="set_message_ids_max"):
+    """Bound how many message ids are known.
+
+    Recovery makes it, of the setting: nobody can send one, and it is not part of a transaction.
+    """
+
+    TYPE: ClassVar[str] = "set_message_ids_max"
+    maxlen: int
+
+
 Sendable = AnyTransition | Transaction
-AnyBody = Sendable | Rebase
+AnyBody = Sendable | Rebase | SetMessageIdsMax
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

@@ -6,6 +6,8 @@ Rules:
    that one commit carries many of them; how many is bounded, in messages and in bytes.
 2. A line that is refused changes nothing, is logged, kept in `rejected.jsonl`, and the rest goes
    on. Whatever is in a line, it is taken or refused: nothing in it is an error of this program.
+   A line with the `id` of another message that is known is refused when that is found out, which
+   is after the lines behind it were sent.
 3. Empty lines are skipped, and counted in the line numbers.
 4. Cancelled, nothing more is read, and what is on its way is answered before this returns.
 """
@@ -16,6 +18,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import aclosing
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +27,7 @@ from anyio import move_on_after
 from penin.core.transitions import OK, Ack, Message, Origin
 from penin.core.vocabulary import message as message_of
 from penin.errors import (
+    IdReusedError,
     MailboxFullError,
     PeninError,
     RefusedError,
@@ -58,16 +62,22 @@ class Counts:
     def __init__(self) -> None:
         self.bytes_read = 0
         self.taken = 0  # acknowledged
+        self.repeated = 0  # acknowledged as an earlier message with the same id
         self.refused = 0
         self.without_effect = 0  # acknowledged with `missing` or `conflict`
         self.first_seq: int | None = None
         self.last_seq: int | None = None
+        self.before_seq = 0  # the last seq before the first line was sent
         self.is_complete = False  # read to the end, everything answered
         self.unreadable: OSError | None = None
 
     def note(self, ack: Ack, message: Message) -> None:
         """One more message is acknowledged."""
         self.taken += 1
+        # The order of the lines is that of their seqs: a seq that is not a new one is a repeat's.
+        if ack.seq <= (self.last_seq or self.before_seq):
+            self.repeated += 1
+            return
         self.without_effect += ack.result != OK
         if self.first_seq is None:
             self.first_seq = ack.seq - message.count + 1
@@ -75,8 +85,12 @@ class Counts:
 
 
 class _Sent(NamedTuple):
+    """A message on its way; `line` is kept of one with an `id`, which may yet be refused."""
+
     message: Message
     answer: asyncio.Future[Ack]
+    given: Input
+    line: Line | None
 
 
 class LineSource:
@@ -107,6 +121,7 @@ class LineSource:
 
     async def __call__(self, orchestrator: AsyncOrchestrator) -> None:
         """Send everything; returns when it is answered."""
+        self.counts.before_seq = orchestrator.applied_seq
         try:
             await self._read_all(orchestrator)
         except StorageError as error:
@@ -118,7 +133,7 @@ class LineSource:
         loop = asyncio.get_running_loop()
         async with self._rejected:
             for given in self._inputs:
-                begun_s, taken, refused = loop.time(), self.counts.taken, self.counts.refused
+                begun_s, before = loop.time(), copy(self.counts)
                 names = {} if given.name is None else {"name": given.name}
                 self._log.info("ingress.opened", source=given.source, **names)
                 try:
@@ -127,8 +142,9 @@ class LineSource:
                     self._log.info(
                         "ingress.ended",
                         source=given.source,
-                        taken=self.counts.taken - taken,
-                        refused=self.counts.refused - refused,
+                        taken=self.counts.taken - before.taken,
+                        repeated=self.counts.repeated - before.repeated,
+                        refused=self.counts.refused - before.refused,
                         seconds=round(loop.time() - begun_s, 6),
                         **names,
                     )
@@ -175,7 +191,7 @@ class LineSource:
             await self._keep(line)
             self._note_refused(given, line, error)
         else:
-            await self._send(orchestrator, message)
+            await self._send(orchestrator, message, given, line)
 
     async def _keep(self, line: Line) -> None:
         while True:
@@ -201,43 +217,63 @@ class LineSource:
 
     # -- what is on its way -------------------------------------------------------------------
 
-    async def _send(self, orchestrator: AsyncOrchestrator, message: Message) -> None:
+    async def _send(
+        self, orchestrator: AsyncOrchestrator, message: Message, given: Input, line: Line
+    ) -> None:
         while self._sent and (
             len(self._sent) >= IN_FLIGHT_MESSAGES_MAX or self._sent_bytes >= IN_FLIGHT_BYTES_MAX
         ):
             await self._settle_oldest(orchestrator)
         while True:
             try:
-                self._note_sent(message, asyncio.ensure_future(orchestrator.send_nowait(message)))
+                answer = asyncio.ensure_future(orchestrator.send_nowait(message))
+                self._note_sent(message, answer, given, line)
                 return
             except MailboxFullError:
                 if not self._sent:
                     # Others fill the mailbox: it waits for its turn, and nothing overtakes it.
                     sending = asyncio.ensure_future(orchestrator.send(message))
-                    self._note_sent(message, sending)
+                    self._note_sent(message, sending, given, line)
                     await self._settle_oldest(orchestrator)
                     return
                 await self._settle_oldest(orchestrator)
 
-    def _note_sent(self, message: Message, answer: asyncio.Future[Ack]) -> None:
-        self._sent.append(_Sent(message, answer))
+    def _note_sent(
+        self, message: Message, answer: asyncio.Future[Ack], given: Input, line: Line
+    ) -> None:
+        kept = None if message.body.id is None else line
+        self._sent.append(_Sent(message, answer, given, kept))
         self._sent_bytes += len(message.raw)
 
     async def _settle_oldest(self, orchestrator: AsyncOrchestrator) -> None:
-        """Wait for the oldest answer. Raises what the orchestrator answered, other than an ack."""
-        message, answer = self._sent[0]
+        """Wait for the oldest answer. Raises what `_settle` raises."""
+        answer = self._sent[0].answer
         if not answer.done():
             # `await answer` would withdraw this message, and not those behind it, when cancelled.
             await asyncio.wait({answer})
         try:
-            ack = answer.result()
+            await self._settle()
         except StorageFullError:
             if not self._waits_for_room:
                 raise
             await self._send_again(orchestrator)
-            return
-        self._forget_oldest()
-        self.counts.note(ack, message)
+
+    async def _settle(self) -> None:
+        """Note the oldest answer, which is there.
+
+        Raises what the orchestrator answered, other than an ack and that the id was another's.
+        """
+        sent = self._sent[0]
+        try:
+            ack = sent.answer.result()
+        except IdReusedError as error:
+            self._forget_oldest()
+            assert sent.line is not None
+            await self._keep(sent.line)
+            self._note_refused(sent.given, sent.line, error)
+        else:
+            self._forget_oldest()
+            self.counts.note(ack, sent.message)
 
     def _forget_oldest(self) -> None:
         self._sent_bytes -= len(self._sent.popleft().message.raw)
@@ -245,18 +281,15 @@ class LineSource:
     async def _send_again(self, orchestrator: AsyncOrchestrator) -> None:
         """The disk is full: send again, one by one and in order, all that was not stored."""
         while self._sent:
-            message, answer = self._sent[0]
-            if not answer.done():
-                await asyncio.wait({answer})
+            sent = self._sent[0]
+            if not sent.answer.done():
+                await asyncio.wait({sent.answer})
             try:
-                ack = answer.result()
+                await self._settle()
             except StorageFullError:
                 await asyncio.sleep(FULL_PAUSE_S)
-                again = asyncio.ensure_future(orchestrator.send(message))
-                self._sent[0] = _Sent(message, again)
-                continue
-            self._forget_oldest()
-            self.counts.note(ack, message)
+                again = asyncio.ensure_future(orchestrator.send(sent.message))
+                self._sent[0] = sent._replace(answer=again)
 
     async def _count_answers(self) -> None:
         """At the end, however it came: what is still on its way is answered, and counted."""
@@ -266,10 +299,13 @@ class LineSource:
         with move_on_after(ANSWERS_WAIT_S, shield=True):
             await asyncio.wait(pending)
         while self._sent:
-            message, answer = self._sent[0]
-            self._forget_oldest()
-            if answer.done() and not answer.cancelled() and answer.exception() is None:
-                self.counts.note(answer.result(), message)
+            answer = self._sent[0].answer
+            is_known = answer.done() and not answer.cancelled()
+            if is_known and isinstance(answer.exception(), IdReusedError | None):
+                with move_on_after(ANSWERS_WAIT_S, shield=True):
+                    await self._settle()
+            else:
+                self._forget_oldest()
 
 
 def read_message(line: bytes, origin: Origin) -> Message:

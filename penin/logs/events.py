@@ -284,7 +284,10 @@ EVENTS: Final[dict[str, Event]] = {
     ),
     "ingress.opened": Event("info", "A way in is open.", ("source",), ("name",)),
     "ingress.ended": Event(
-        "info", "A way in has ended.", ("source",), ("name", "taken", "refused", "seconds")
+        "info",
+        "A way in has ended.",
+        ("source",),
+        ("name", "taken", "repeated", "refused", "seconds"),
     ),
     "ingress.failed": Event(
         "error",
@@ -310,6 +313,11 @@ EVENTS: Final[dict[str, Event]] = {
         "A message from outside was refused at the door; nothing changed.",
         ("source", "field", "reason"),
         ("name", "line", "id"),
+    ),
+    "message.repeated": Event(
+        "debug",
+        "A message with the `id` of an earlier one was answered as that one, and not applied.",
+        ("seq", "id"),
     ),
     "log.unopened": Event(
         "warning",
@@ -366,6 +374,7 @@ FIELDS: Final[dict[str, str]] = {
     "reason": "why: of a checkpoint `timer`, `transitions`, `request`, `signal` or `shutdown`; "
     "of a refusal or a phase, in words",
     "refused": "the number of messages that were refused",
+    "repeated": "how many of those that were taken were known by their `id`",
     "result": "`ok`, `missing` or `conflict`",
     "schema_version": "the version of the owner's data",
     "score_history_size": "the number of scores",

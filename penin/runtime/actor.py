@@ -28,6 +28,7 @@ from penin.errors import (
 from penin.logs import EventLog
 from penin.runtime.clock import now_text
 from penin.runtime.mailbox import Letter, Mailbox
+from penin.runtime.repeats import Repeats
 from penin.runtime.storage_thread import StorageThread
 from penin.settings import Settings
 from penin.storage.journal import Journal
@@ -80,6 +81,7 @@ class Actor:
         self._thread = thread
         self._settings = settings
         self._log = log
+        self._repeats = Repeats(state, log)
         self._committing = asyncio.Lock()
         self._interruptions = 0  # who waits for a moment between two commits, or has it
         self._under_way: list[_Append] = []
@@ -126,7 +128,7 @@ class Actor:
     async def _commit(self, batch: list[Letter]) -> None:
         """Commit `batch`, and then whatever gathers meanwhile, until nothing does."""
         try:
-            append: _Append | None = self._begin(self.state.seq + 1, batch)
+            append = self._begin(self.state.seq + 1, batch)
             while append is not None:
                 append = await self._finish(append)
         except asyncio.CancelledError:
@@ -151,8 +153,11 @@ class Actor:
     def _place(self) -> str:
         return f"store {self._journal.store}"
 
-    def _begin(self, first_seq: int, letters: list[Letter]) -> _Append:
-        """Hand a batch to the journal's thread."""
+    def _begin(self, first_seq: int, batch: list[Letter]) -> _Append | None:
+        """Hand what is new in a batch to the journal's thread; None where nothing is."""
+        letters = self._repeats.without(batch)
+        if not letters:
+            return None
         messages = [letter.message.raw for letter in letters]
         last_seq = first_seq - 1 + sum([letter.message.count for letter in letters])
         at = now_text()
@@ -215,6 +220,7 @@ class Actor:
                 letter.answer.set_result(ack)
             except asyncio.InvalidStateError:  # its sender was cancelled
                 pass
+        self._repeats.settle(letters, acks)
         return acks[-1].seq + 1
 
     def _log_message(self, letter: Letter, first_seq: int, ack: Ack) -> None:
@@ -243,7 +249,7 @@ class Actor:
             self._is_full = True
             self._log.warning("storage.full", cause=error.reason, path=str(error.path))
         self.note_durable(self._journal.durable_seq)  # cutting back synced what was before
-        for letter in batch:
+        for letter in self._repeats.withdraw(batch):
             if not letter.answer.done():
                 letter.answer.set_exception(StorageFullError(error.path, error.reason))
 
@@ -252,7 +258,7 @@ class Actor:
         self.failure = error
         for append in self._under_way:
             append.outcome.cancel()  # nobody waits for it any more
-            for letter in append.letters:
+            for letter in self._repeats.withdraw(append.letters):
                 if not letter.answer.done():
                     letter.answer.set_exception(JournalFailedError(error.path, error.reason))
 

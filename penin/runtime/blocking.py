@@ -113,9 +113,9 @@ class BlockingOrchestrator:
         return self._call(self._orchestrator.send, message)  # type: ignore[no-any-return]
 
     @contextmanager
-    def transaction(self) -> Iterator[TransactionBuilder]:
+    def transaction(self, *, id: str | None = None) -> Iterator[TransactionBuilder]:
         """Collect transitions and send them as one message when the block ends."""
-        builder = TransactionBuilder()
+        builder = TransactionBuilder(id)
         yield builder
         message = builder.message()
         if message is not None:

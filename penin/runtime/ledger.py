@@ -28,6 +28,7 @@ T = TypeVar("T")
 READ_TRIES_MAX: Final = 10
 """How often reading begins anew because a checkpoint took files from under it."""
 PYTHON: Final = "python"
+_OF_MESSAGE: Final = frozenset({"id", "digest", "from"})
 """The source of a message that says none."""
 
 
@@ -238,9 +239,9 @@ def entries_of(commit: Commit, journal: Path) -> Iterator[Entry]:
 def _bare(message: msgspec.Raw) -> msgspec.Raw:
     """A transition without what it says as a message."""
     members = _decode_members(message)
-    if members.keys().isdisjoint(("id", "from")):
+    if members.keys().isdisjoint(_OF_MESSAGE):
         return message
-    bare = {name: value for name, value in members.items() if name not in {"id", "from"}}
+    bare = {name: value for name, value in members.items() if name not in _OF_MESSAGE}
     return msgspec.Raw(_encode(bare))
 
 

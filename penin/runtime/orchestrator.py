@@ -135,9 +135,9 @@ class EmbeddedOrchestrator:
         return self._mailbox.put(traced(message_of(message)), context)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[TransactionBuilder]:
+    async def transaction(self, *, id: str | None = None) -> AsyncIterator[TransactionBuilder]:
         """See `AsyncOrchestrator`."""
-        builder = TransactionBuilder()
+        builder = TransactionBuilder(id)
         yield builder
         message = builder.message()
         if message is not None:

@@ -38,7 +38,8 @@ class AsyncOrchestrator(Protocol):
     - ClosedError: it is not open any more; not stored.
 
     A sender that is cancelled before the actor took its message has withdrawn it; after that the
-    message is applied.
+    message is applied. Sent again with the `id` that it had, it is not applied again, and answered
+    with its seq.
     """
 
     @property
@@ -103,17 +104,24 @@ class AsyncOrchestrator(Protocol):
         """Bound one history, or all of them and those made later; None is no bound."""
 
     async def send(self, message: Mapping[str, Any] | Message) -> Ack:
-        """Send a message of the vocabulary: `{"type": "add_score", "score": 0.85}`."""
+        """Send a message of the vocabulary: `{"type": "add_score", "score": 0.85}`.
+
+        With an `id` (1 to 128 characters) it can be sent again: while it is one of the last
+        `message_ids_max` messages with an `id`, it uses no seq, changes nothing, and the `Ack` is
+        the first one. IdReusedError, and nothing changed, where its content was another one.
+        """
 
     def send_nowait(self, message: Mapping[str, Any] | Message) -> Awaitable[Ack]:
         """Send without waiting for room. Raises MailboxFullError; nothing changed then."""
 
-    def transaction(self) -> AbstractAsyncContextManager[TransactionBuilder]:
+    def transaction(
+        self, *, id: str | None = None
+    ) -> AbstractAsyncContextManager[TransactionBuilder]:
         """Collect transitions and send them as one message when the block ends.
 
         `async with orchestrator.transaction() as t: t.add_score(0.85); t.put_document("a", 1)`.
         All or nothing, and never split. An exception in the block sends nothing; afterwards
-        `t.ack` is the answer (None where the block was empty).
+        `t.ack` is the answer (None where the block was empty). `id` is as in `send`.
         """
 
     async def checkpoint(self) -> int:

@@ -13,13 +13,19 @@ from typing import Final
 
 import msgspec
 
-from penin.core import door
 from penin.core.formats import encode_state
 from penin.core.migration import Schema
 from penin.core.replay import ready
 from penin.core.snapshots import Envelope
 from penin.core.state import State
-from penin.core.transitions import AnyBody, decode_messages, transition_count
+from penin.core.transitions import (
+    AnyBody,
+    SetHistoryMaxlen,
+    SetMessageIdsMax,
+    decode_messages,
+    encode_body,
+    transition_count,
+)
 from penin.errors import (
     CorruptionError,
     FormatError,
@@ -129,7 +135,7 @@ def _recovered(
     recovered.migrated = upgrade.store_it(store, recovered.at)
     if recovered.migrated is not None:
         recovered.at = recovered.migrated.at
-    _bound_histories(journal, recovered, settings)
+    _set_bounds(journal, recovered, settings)
     return recovered
 
 
@@ -328,13 +334,19 @@ def begin_store(store: Store, state: State, at: str, before: Envelope, digest: s
     return store_id
 
 
-def _bound_histories(journal: Journal, recovered: Recovered, settings: Settings) -> None:
-    """Journal the bound that the settings ask for, where it is another than the stored one."""
+def _set_bounds(journal: Journal, recovered: Recovered, settings: Settings) -> None:
+    """Journal the bounds that the settings ask for, where they are others than the stored ones."""
     state = recovered.state
-    if settings.history_maxlen is None or settings.history_maxlen == state.history_maxlen:
+    bounds: list[AnyBody] = []
+    if settings.history_maxlen not in (None, state.history_maxlen):
+        bounds.append(SetHistoryMaxlen(maxlen=settings.history_maxlen))
+    if settings.message_ids_max not in (None, state.message_ids.maxlen):
+        bounds.append(SetMessageIdsMax(maxlen=settings.message_ids_max))
+    if not bounds:
         return
-    bound = door.set_history_maxlen(settings.history_maxlen)
     recovered.at = now_text()
-    journal.append(state.seq + 1, state.seq + 1, recovered.at, [bound.raw])
+    raws = [encode_body(bound) for bound in bounds]
+    journal.append(state.seq + 1, state.seq + len(bounds), recovered.at, raws)
     journal.sync()
-    state.apply(bound.body, state.seq + 1)
+    for bound in bounds:
+        state.apply(bound, state.seq + 1)

@@ -14,16 +14,20 @@ from penin.errors import RefusedValueError
 class TransactionBuilder:
     """Collects transitions; each call is checked at once and raises as the door does.
 
+    `id` is that of the message; RefusedTypeError or RefusedValueError for what is none.
     `ack` is the answer after the block, None before and where nothing was collected.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, id: str | None = None) -> None:  # the design's word
         self.ack: Ack | None = None
+        self._id = None if id is None else door.check_id(id)
         self._messages: list[Message] = []
 
     def message(self) -> Message | None:
         """All of it as one message; None if there is nothing in it."""
-        return door.transaction(self._messages) if self._messages else None
+        if not self._messages:
+            return None
+        return door.stamp(door.transaction(self._messages), self._id, None)
 
     def add_knowledge(self, key: str, artifact: NumericVectorArtifact) -> None:
         """Put `artifact` under `key`."""

@@ -52,6 +52,28 @@ def test_refused_lines_are_named_and_kept_and_the_rest_goes_on(place):
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_file_that_is_sent_twice_is_stored_once_where_its_lines_have_ids(place):
+    lines = [{"type": "add_score", "score": n, "id": f"m-{n}"} for n in range(50)]
+    (place / "in.jsonl").write_bytes(jsonl(*lines))
+    assert run_penin(place, "send", "in.jsonl").err == [
+        f"penin: 50 messages stored in {place / STORE} (seq 1 to 50)"
+    ]
+    again = run_penin(place, "send", "in.jsonl", "in.jsonl")
+    assert again.code == ExitCode.SUCCESS
+    (said,) = again.err
+    assert said.endswith(
+        "100 messages stored in "
+        f"{place / STORE}, 100 of them known by their id and not stored again"
+    )
+    (place / "in.jsonl").write_bytes(jsonl(lines[7] | {"score": 0.5}, lines[7] | {"id": "new"}))
+    other = run_penin(place, "send", "in.jsonl")
+    assert other.code == ExitCode.REFUSED_INPUT
+    assert "1 message stored" in other.err[-1]
+    assert "1 line refused" in other.err[-1]
+    assert other.event("message.refused")["reason"] == "'m-7' was another message, with seq 8"
+    assert penin.load(place / STORE).seq == 51
+
+
 def test_many_messages_share_commits(place):
     (place / "in.jsonl").write_bytes(scores(20_000))
     assert run_penin(place, "send", "in.jsonl", "--history-maxlen", "100000").code == 0

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import struct
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 from hypothesis import strategies as st
 
@@ -274,13 +276,35 @@ def messages() -> st.SearchStrategy[Message]:
     return single | st.lists(inside, min_size=1, max_size=4).map(door.transaction)
 
 
+def journalled() -> st.SearchStrategy[Message]:
+    """The same as a journal may hold them: some with an id, which others may have as well.
+
+    Versions that did not answer ids wrote them without a digest.
+    """
+    return _with_ids(messages())
+
+
+def _with_ids(plain: st.SearchStrategy[Message]) -> st.SearchStrategy[Message]:
+    ids = st.none() | st.sampled_from(["a", "b", 'ä" '])
+    return st.builds(_stamped, plain, ids, st.booleans())
+
+
+def _stamped(message: Message, identity: str | None, is_old: bool) -> Message:  # noqa: FBT001
+    stamped = door.stamp(message, identity, None)
+    if identity is None or not is_old:
+        return stamped
+    body = msgspec.structs.replace(stamped.body, digest=None)
+    raw = re.sub(rb',"digest":"[0-9a-f]{64}"}$', b"}", stamped.raw)
+    return Message(raw, body, message.count)
+
+
 def runs() -> st.SearchStrategy[list[Message]]:
     """Some messages of one kind in a row, of those that are applied at once; or any other."""
     vectors = st.builds(door.add_knowledge, keys(), artifacts(("float32", "float64")))
     alike = [vectors, st.builds(door.add_task, tasks()), st.builds(door.add_score, floats())]
     return st.one_of(
-        *(st.lists(each, min_size=1, max_size=5) for each in alike),
-        st.lists(messages(), min_size=1, max_size=1),
+        *(st.lists(_with_ids(each), min_size=1, max_size=5) for each in alike),
+        st.lists(journalled(), min_size=1, max_size=1),
     )
 
 

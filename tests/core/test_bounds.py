@@ -133,11 +133,11 @@ def test_an_id_that_is_none_is_refused(identity: str) -> None:
 
 def test_what_is_stamped_beyond_a_message_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = door.add_score(0.5)
-    monkeypatch.setattr(door, "MESSAGE_BYTES_MAX", len(taken.raw) + 10)
+    monkeypatch.setattr(door, "MESSAGE_BYTES_MAX", len(taken.raw) + 86)
 
     assert door.stamp(taken, "x", None).body.id == "x"
     refused(lambda: door.stamp(taken, "x" * 10, None), "message")
-    refused(lambda: door.stamp(taken, None, Origin("source")), "message")
+    refused(lambda: door.stamp(taken, None, Origin("source" * 20)), "message")
 
 
 # -- transactions ------------------------------------------------------------------------------

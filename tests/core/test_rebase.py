@@ -59,9 +59,9 @@ def raw_rebase(format_: str, version: int = 3) -> bytes:
 
 
 @given(
-    st.lists(strategies.messages(), max_size=6),
-    st.lists(strategies.messages(), max_size=6),
-    st.lists(strategies.messages(), max_size=4),
+    st.lists(strategies.journalled(), max_size=6),
+    st.lists(strategies.journalled(), max_size=6),
+    st.lists(strategies.journalled(), max_size=4),
     st.sampled_from(FORMATS),
 )
 def test_the_state_is_that_of_the_snapshot_and_goes_on_from_it(before, other, after, format_):

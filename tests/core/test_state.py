@@ -50,6 +50,7 @@ def contents(state: State) -> dict[str, Any]:
         "documents": dict(state.documents),
         "history_seqs": view.history_seqs,
         "document_seqs": view.document_seqs,
+        "message_ids": (view.message_ids_max, view.message_ids),
     }
 
 
@@ -62,7 +63,7 @@ def from_snapshot(data: bytes) -> State:
 
 
 class TestReplay:
-    @given(st.lists(strategies.messages(), max_size=10))
+    @given(st.lists(strategies.journalled(), max_size=10))
     def test_the_live_state_equals_the_replayed_one_at_every_prefix(
         self, messages: list[Message]
     ) -> None:
@@ -73,7 +74,7 @@ class TestReplay:
             assert exactly_equal(contents(live), contents(replayed))
             assert snapshot(live) == snapshot(replayed)
 
-    @given(st.lists(strategies.messages(), max_size=8))
+    @given(st.lists(strategies.journalled(), max_size=8))
     def test_one_commit_of_all_equals_a_commit_for_each(self, messages: list[Message]) -> None:
         each, together = State(), State()
         acks = [ack for message in messages for ack in apply_raw(each, message)]
@@ -94,7 +95,7 @@ class TestReplay:
         live.apply_all([message.body for message in messages], 1)
         assert snapshot(live) == snapshot(each)
 
-    @given(st.lists(strategies.messages(), max_size=8), st.data())
+    @given(st.lists(strategies.journalled(), max_size=8), st.data())
     def test_a_snapshot_at_any_prefix_and_the_messages_after_it_give_the_same_state(
         self, messages: list[Message], data: st.DataObject
     ) -> None:
@@ -107,7 +108,7 @@ class TestReplay:
         assert apply(live, *messages[cut:]) == apply_raw(recovered, *messages[cut:])
         assert exactly_equal(contents(recovered), contents(live))
 
-    @given(st.lists(strategies.messages(), max_size=8), st.none() | st.integers(1, 3))
+    @given(st.lists(strategies.journalled(), max_size=8), st.none() | st.integers(1, 3))
     def test_the_acknowledgements_number_the_transitions_without_a_hole(
         self, messages: list[Message], maxlen: int | None
     ) -> None:
@@ -121,7 +122,7 @@ class TestReplay:
                 assert last < ack.failed_seq <= ack.seq
             last = ack.seq
 
-    @given(st.lists(strategies.messages(), min_size=1, max_size=6))
+    @given(st.lists(strategies.journalled(), min_size=1, max_size=6))
     def test_applying_changes_no_message(self, messages: list[Message]) -> None:
         before = copy.deepcopy([message.body for message in messages])
         first, second = State(), State()

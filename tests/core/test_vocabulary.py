@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 from collections import deque
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penin.core import NumericVectorArtifact, OmegaMetaOrchestrator, door
-from penin.core.transitions import Message, Origin, Rebase, decode_messages
+from penin.core.transitions import Message, Origin, Rebase, SetMessageIdsMax, decode_messages
 from penin.core.values import DEPTH_MAX
 from penin.core.vocabulary import message
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
@@ -121,7 +122,9 @@ def test_an_id_and_a_sender_travel_with_the_message(sent: Message, identity: str
 
     assert (body.id, body.origin) == (identity, origin)
     assert stamped.count == sent.count
-    again = message(decoded(stamped.raw))
+    content = decoded(stamped.raw)
+    assert content.pop("digest") == hashlib.sha256(sent.raw).hexdigest()
+    again = message(content)
     assert (again.body.id, again.body.origin) == (identity, origin)
     assert message(decoded(sent.raw), origin).body.origin == origin
 
@@ -295,7 +298,7 @@ def test_any_mapping_is_taken_or_refused_by_name_and_never_an_accident(
         return
     replayed = OmegaMetaOrchestrator()
     (body,) = decode_messages(b"[" + taken.raw + b"]")
-    assert not isinstance(body, Rebase)
+    assert not isinstance(body, Rebase | SetMessageIdsMax)
 
     assert orchestrator.send(taken) == replayed.send(Message(taken.raw, body))
     assert exactly_equal(contents(orchestrator), contents(replayed))

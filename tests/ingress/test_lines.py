@@ -42,6 +42,7 @@ class Orchestrator:
         self.room = room
         self.full_for = list(full_for)
         self.most_in_flight = 0
+        self.applied_seq = 0
 
     def send_nowait(self, message):
         if len(self.waiting) >= self.room:
@@ -267,3 +268,37 @@ async def test_with_a_real_store_every_line_is_logged_and_journaled_with_its_ori
 def drop(events, event):
     events.append(event)
     raise structlog.DropEvent
+
+
+async def test_a_line_that_is_sent_again_is_counted_as_stored_and_told_apart(tmp_path):
+    lines = [b'{"type": "add_score", "score": %d, "id": "m-%d"}\n' % (n, n) for n in range(5)]
+    async with penin.open(":memory:") as orchestrator:
+        counts = await send(tmp_path, b"".join(lines[:3] + lines[1:2]), orchestrator)
+        assert (counts.taken, counts.repeated) == (4, 1)
+        assert (counts.first_seq, counts.last_seq) == (1, 3)
+        counts = await send(tmp_path, b"".join(lines), orchestrator)
+        assert (counts.taken, counts.repeated) == (5, 3)
+        assert (counts.first_seq, counts.last_seq) == (4, 5)
+        assert list(orchestrator.view.score_history) == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+async def test_a_line_with_the_id_of_another_one_is_refused_and_kept_and_the_rest_goes_on(tmp_path):
+    lines = [
+        b'{"type": "add_score", "score": 1, "id": "a"}\n',
+        b'{"type": "add_score",  "score": 2, "id": "a"}\n',
+        b'{"type": "add_score", "score": 3}\n',
+    ]
+    with structlog.testing.capture_logs() as events:
+        async with penin.open(":memory:", logger=structlog.get_logger()) as orchestrator:
+            (tmp_path / "in").write_bytes(b"".join(lines))
+            log = structlog.get_logger()
+            source = LineSource(
+                [Input(str(tmp_path / "in"))], RejectedLines(tmp_path), log, waits_for_room=False
+            )
+            await asyncio.wait_for(source(orchestrator), PATIENCE_S)
+            assert list(orchestrator.view.score_history) == [1.0, 3.0]
+    assert (source.counts.taken, source.counts.refused, source.counts.is_complete) == (2, 1, True)
+    assert (tmp_path / "rejected.jsonl").read_bytes() == lines[1]
+    (refused,) = [event for event in events if event["event"] == "message.refused"]
+    assert (refused["line"], refused["field"]) == (2, "id")
+    assert refused["reason"] == "'a' was another message, with seq 1"

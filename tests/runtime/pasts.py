@@ -45,6 +45,7 @@ def everything(state: State) -> dict[str, Any]:
         "history_maxlen": state.history_maxlen,
         "document_seqs": dict(state.document_seqs),
         "history_seqs": dict(state.history_seqs),
+        "message_ids": (state.message_ids.maxlen, state.message_ids.kept()),
     }
 
 

@@ -14,7 +14,7 @@ import penin
 from penin.errors import CorruptionError, FormatError, StorageError, StorageFullError
 from penin.runtime.backup import backup_at
 from penin.runtime.past import state_at
-from tests.core.strategies import exactly_equal, messages
+from tests.core.strategies import exactly_equal, journalled
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.runtime.pasts import Writer, crashed_everywhere, everything, scores
 from tests.runtime.stores import JOURNAL, STORE, open_on
@@ -37,7 +37,7 @@ def state_of(fs, directory=TARGET):
 
 
 @given(
-    st.lists(st.lists(messages(), min_size=1, max_size=3), max_size=6),
+    st.lists(st.lists(journalled(), min_size=1, max_size=3), max_size=6),
     st.data(),
     st.sampled_from(["json", "safetensors"]),
 )

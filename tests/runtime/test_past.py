@@ -16,7 +16,7 @@ from penin.errors import (
     RefusedValueError,
 )
 from penin.runtime.past import state_at
-from tests.core.strategies import exactly_equal, messages
+from tests.core.strategies import exactly_equal, journalled
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.runtime.pasts import Writer, clock, everything, scores
 from tests.runtime.stores import JOURNAL, STORE
@@ -54,7 +54,7 @@ def checkpoint_path(fs: CrashableFileSystem, seq: int):
 
 
 commits = st.lists(
-    st.lists(messages() | st.builds(transaction, st.floats()), min_size=1, max_size=3)
+    st.lists(journalled() | st.builds(transaction, st.floats()), min_size=1, max_size=3)
 )
 afterwards = st.sampled_from(["nothing", "nothing", "checkpoint", "prune", "reopen"])
 

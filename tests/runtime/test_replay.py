@@ -31,7 +31,16 @@ BEGINNING = {
     "checkpoint_transitions_max": st.sampled_from([1, 3, 100_000]),
 }
 settings_of_a_store = st.fixed_dictionaries(BEGINNING)
-sequences = st.lists(messages(), min_size=1, max_size=12)
+
+
+def with_ids(sequence: list[Message]) -> list[Message]:
+    return [
+        door.stamp(message, f"m-{number}" if number % 2 else None, None)
+        for number, message in enumerate(sequence)
+    ]
+
+
+sequences = st.lists(messages(), min_size=1, max_size=12).map(with_ids)
 
 
 def plain(state: State) -> dict[str, Any]:
@@ -45,6 +54,7 @@ def everything(state: State) -> dict[str, Any]:
         "history_maxlen": state.history_maxlen,
         "document_seqs": state.document_seqs,
         "history_seqs": state.history_seqs,
+        "message_ids": (state.message_ids.maxlen, state.message_ids.kept()),
     }
 
 

@@ -20,7 +20,7 @@ from penin.errors import (
 )
 from penin.runtime.past import state_at
 from penin.runtime.restore import Place, restore_at
-from tests.core.strategies import exactly_equal, messages
+from tests.core.strategies import exactly_equal, journalled
 from tests.runtime.pasts import Writer, clock, crashed_everywhere, everything, scores
 from tests.runtime.stores import STORE, open_on
 from tests.runtime.test_past import checkpoint_path, damage, transaction, written
@@ -38,7 +38,7 @@ def header(fs, seq):
 
 
 commits = st.lists(
-    st.lists(messages() | st.builds(transaction, st.floats()), min_size=1, max_size=3),
+    st.lists(journalled() | st.builds(transaction, st.floats()), min_size=1, max_size=3),
     min_size=1,
     max_size=6,
 )

@@ -24,7 +24,7 @@ from penin.runtime.progress import Progress
 from penin.runtime.verify import verify_store
 from penin.settings import Settings
 from penin.storage.filesystem import OsFileSystem
-from tests.core.strategies import exactly_equal, messages
+from tests.core.strategies import exactly_equal, journalled
 from tests.runtime.pasts import Writer, everything, scores
 
 FORMATS = ("json", "safetensors")
@@ -118,7 +118,7 @@ def test_with_the_whole_journal_every_snapshot_is_compared(tmp_path, kind):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(
     st.sampled_from(FORMATS),
-    st.lists(st.lists(messages(), min_size=1, max_size=4), min_size=1, max_size=5),
+    st.lists(st.lists(journalled(), min_size=1, max_size=4), min_size=1, max_size=5),
     st.sampled_from([None, 2]),
 )
 def test_any_history_is_sound(tmp_path, kind, commits, keep):
