@@ -1,8 +1,8 @@
 """Repeats: messages with the `id` of one that is known, or on its way, use no seq.
 
-Told apart are they by the actor, when it has taken a batch and before it gives out seqs. What is
-known was applied, and so is acknowledged; a repeat of it is answered at once. A repeat of what is
-on its way, or stands further up in the same batch, has the same fate: it waits for that one.
+The actor tells them apart when it has taken a batch, before it gives out seqs. What is known was
+applied, so it holds, and a repeat of it is answered at once. A repeat of what is on its way, or
+stands further up in the same batch, waits for that one and shares its fate.
 """
 
 from __future__ import annotations
