@@ -29,7 +29,7 @@ from penin.core.transitions import Body, Message, Origin, Transaction
 from penin.core.values import DEPTH_MAX, MARK, from_wire, shown
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
 
-_ENVELOPE: Final = frozenset({"type", "id", "from"})
+_ENVELOPE: Final = frozenset({"type", "id", "digest", "from"})
 
 
 def message(content: Mapping[str, Any] | Message, origin: Origin | None = None) -> Message:
@@ -43,7 +43,11 @@ def message(content: Mapping[str, Any] | Message, origin: Origin | None = None) 
     kind, members = _members(content, "message")
     is_transaction = kind == Transaction.TYPE
     inner = _transaction(members) if is_transaction else _transition(kind, members)
-    return door.stamp(inner, content.get("id"), _origin(content, origin))
+    made = door.stamp(inner, content.get("id"), _origin(content, origin))
+    digest = content.get("digest")
+    if digest is not None and digest != made.body.digest:
+        raise RefusedValueError("digest", "not that of this content, or without an id")
+    return made
 
 
 def _members(content: object, field: str) -> tuple[str, dict[str, Any]]:
@@ -85,7 +89,7 @@ def _inner(content: object) -> Message:
     kind, members = _members(content, "transition")
     if kind == Transaction.TYPE:
         raise RefusedValueError("type", "a transaction holds transitions, not transactions")
-    for name in ("id", "from"):
+    for name in ("id", "digest", "from"):
         if name in content:  # type: ignore[operator]  # _members saw that it is a mapping
             raise RefusedValueError(name, "stands on the transaction, not inside it")
     return _transition(kind, members)

@@ -16,7 +16,7 @@ from penin.core.message_ids import MESSAGE_IDS_MAX_DEFAULT
 from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.core.transitions import Ack, Message, SetMessageIdsMax, decode_messages
-from penin.errors import CorruptionError, FormatError, IdReusedError
+from penin.errors import CorruptionError, FormatError, IdReusedError, RefusedError
 from penin.storage.filesystem import FileBlocks, OsFileSystem
 from tests.core import strategies
 
@@ -82,8 +82,10 @@ def test_the_digest_is_that_of_the_message_without_id_and_sender() -> None:
     assert body == stamped.body
     assert stamped.raw.startswith(plain.raw[:-1] + b',"id":"a","digest":"')
     content = json.loads(stamped.raw)
-    with pytest.raises(ValueError, match="digest: no such field here"):
-        OmegaMetaOrchestrator().send(content)
+    assert OmegaMetaOrchestrator().send(content) == Ack(1)
+    for wrong in ({"score": 0.75}, {"digest": "0" * 64}, {"digest": 7}, {"id": None}):
+        with pytest.raises(RefusedError, match="digest: not that of this content"):
+            OmegaMetaOrchestrator().send({**content, **wrong})
 
 
 def test_the_oldest_is_forgotten_beyond_the_bound() -> None:
