@@ -15,7 +15,7 @@ from penin.cli.options import (
     files_of,
     store_directory,
 )
-from penin.cli.terminal import counted, say
+from penin.cli.terminal import counted, progress_bar, say
 from penin.errors import UsageError
 
 DirArgument = Annotated[
@@ -33,10 +33,14 @@ def backup(
     """The command; `penin.cli.help` tells what it promises."""
     from penin.cli.tables import print_json
     from penin.runtime.backup import backup_at
+    from penin.runtime.progress import CountingFiles, Progress
 
     directory, copy = store_directory(dir), store_directory(target)
+    progress = Progress()
+    files = CountingFiles(files_of(key_from), progress)
     try:
-        made = backup_at(directory, copy, files_of(key_from))
+        with progress_bar("copying", "bytes", progress.reading):
+            made = backup_at(directory, copy, files, progress)
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     if json:

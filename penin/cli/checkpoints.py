@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Final
 
 from penin.cli.exits import ExitCode
@@ -14,7 +15,7 @@ from penin.cli.options import (
     option,
     store_directory,
 )
-from penin.cli.terminal import say
+from penin.cli.terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from penin.cli.store_checkpoints import Checkpoint
@@ -34,9 +35,13 @@ def checkpoints(
     """The command; `penin.cli.help` tells what it promises."""
     from penin.cli.store_checkpoints import read_checkpoints
     from penin.cli.tables import print_json, print_table
+    from penin.runtime.progress import CountingFiles, Progress
 
     directory = store_directory(dir)
-    found = read_checkpoints(directory, files_of(key_from), verify=verify)
+    progress = Progress()
+    files = CountingFiles(files_of(key_from), progress)
+    with progress_bar("verifying", "bytes", progress.reading) if verify else nullcontext():
+        found = read_checkpoints(directory, files, verify=verify, progress=progress)
     if json:
         print_json({"dir": str(directory), "checkpoints": found})
     elif found:

@@ -14,7 +14,7 @@ from penin.cli.options import (
     option,
     store_directory,
 )
-from penin.cli.terminal import counted, say
+from penin.cli.terminal import counted, progress_bar, say
 from penin.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,15 +47,18 @@ def restore(
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     from penin.cli.tables import print_json
+    from penin.runtime.progress import CountingFiles, Progress
     from penin.runtime.restore import Place, restore_at
 
     place = Place(seq, checkpoint, at)
     if sum(named is not None for named in (seq, checkpoint, at)) != 1:
         raise UsageError("exactly one of --seq, --checkpoint and --at names the state to restore")
     directory, target = store_directory(dir), store_directory(to)
-    files = files_of(key_from)
+    progress = Progress()
+    files = CountingFiles(files_of(key_from), progress)
     try:
-        made = restore_at(directory, target, place, dry_run=dry_run, fs=files)
+        with progress_bar("restoring", "bytes", progress.reading):
+            made = restore_at(directory, target, place, dry_run=dry_run, fs=files)
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: there is no store") from error
     for reason in made.passed_over:

@@ -8,6 +8,7 @@ import msgspec
 
 from penin.errors import StorageError, UsageError
 from penin.runtime.past import read_checkpoint
+from penin.runtime.progress import Progress
 from penin.runtime.recovery import check_store
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.filesystem import FileBlocks, FileSystem, storage_error
@@ -30,11 +31,14 @@ class Checkpoint(msgspec.Struct, frozen=True):
     file: str
 
 
-def read_checkpoints(directory: Path, fs: FileSystem, *, verify: bool) -> list[Checkpoint]:
+def read_checkpoints(
+    directory: Path, fs: FileSystem, *, verify: bool, progress: Progress
+) -> list[Checkpoint]:
     """The checkpoints of the store in a directory, oldest first, as they are on disk now.
 
     One that the writer deletes meanwhile is left out. With `verify`, each is read whole, and its
-    digests, its name and its store are checked. Raises UsageError where there is no store, and
+    digests, its name and its store are checked, and `progress` is told how many bytes there are to
+    read. Raises UsageError where there is no store, and
     StorageError where the directories cannot be read.
     """
     journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
@@ -43,6 +47,7 @@ def read_checkpoints(directory: Path, fs: FileSystem, *, verify: bool) -> list[C
     if not files and not fs.exists(snapshots.path) and journal.is_empty():
         raise UsageError(f"there is no store in {directory}")
     header = journal.first_header() if verify else None
+    progress.begin(sum(_size(fs, file.path) for file in files))
     found = []
     for file in files:
         try:
@@ -73,3 +78,11 @@ def _checkpoint(
         except StorageError as error:
             verified, reason = False, str(error)
     return Checkpoint(file.seq, file.at, size, verified, reason, file.path.name)
+
+
+def _size(fs: FileSystem, path: Path) -> int:
+    try:
+        with FileBlocks(fs, path) as blocks:
+            return blocks.size_bytes
+    except OSError:
+        return 0  # it is gone, or cannot be read, which is told of it later

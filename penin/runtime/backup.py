@@ -20,6 +20,7 @@ import msgspec
 from penin.errors import CorruptionError, StorageError
 from penin.runtime.key_source import files_with
 from penin.runtime.past import Past, read_checkpoint, state_at
+from penin.runtime.progress import Progress
 from penin.runtime.recovery import bodies_of
 from penin.runtime.restore import check_outside
 from penin.runtime.store import JOURNAL_DIRECTORY, resolved
@@ -39,6 +40,8 @@ from penin.storage.staging import check_new, staged
 
 TRIES_MAX: Final = 10
 """How often what a checkpoint took away, or a writer changed, is copied again."""
+COPY_PASSES: Final = 3
+"""Each byte of a copy is read, written, and read back."""
 
 
 class BackedUp(msgspec.Struct, frozen=True):
@@ -74,8 +77,16 @@ def backup(
     return backup_at(Path(os.path.realpath(dir)), Path(resolved(to)), files_with(key_from))
 
 
-def backup_at(directory: Path, target: Path, fs: FileSystem | None = None) -> BackedUp:
-    """The same with absolute paths; tests give a file system that crashes."""
+def backup_at(
+    directory: Path,
+    target: Path,
+    fs: FileSystem | None = None,
+    progress: Progress | None = None,
+) -> BackedUp:
+    """The same with absolute paths; tests give a file system that crashes.
+
+    `progress` is told about how many bytes will be read and written in all.
+    """
     files = OsFileSystem() if fs is None else fs
     check_outside(directory, target)
     check_new(files, target)
@@ -83,7 +94,7 @@ def backup_at(directory: Path, target: Path, fs: FileSystem | None = None) -> Ba
     if not has_snapshot and JournalReader(files, directory / JOURNAL_DIRECTORY).is_empty():
         raise FileNotFoundError(2, "no store here", str(directory))
     with staged(files, target) as partial:
-        return _Copy(files, directory, partial).make()
+        return _Copy(files, directory, partial, progress or Progress()).make()
 
 
 class _Listing(msgspec.Struct, frozen=True):
@@ -100,10 +111,11 @@ class _Listing(msgspec.Struct, frozen=True):
 class _Copy:
     """The copy that is being made of one store in another directory."""
 
-    def __init__(self, fs: FileSystem, source: Path, target: Path) -> None:
+    def __init__(self, fs: FileSystem, source: Path, target: Path, progress: Progress) -> None:
         self._fs = fs
         self._source = source
         self._target = target
+        self._progress = progress
         self._snapshots = FileSnapshotStore(fs, target)
         self._journal = JournalReader(fs, target / JOURNAL_DIRECTORY)
         self._sealed = SealedFiles(fs, source)
@@ -114,6 +126,8 @@ class _Copy:
         for attempt in range(TRIES_MAX):
             listing = self._listing()
             try:
+                if not attempt:
+                    self._progress.begin(self._work(listing))
                 self._copy(listing)
                 past = self._verified()
             except (CorruptionError, FileNotFoundError) as error:
@@ -147,6 +161,16 @@ class _Copy:
             tuple(file.path.relative_to(self._source) for file in journal),
             tuple(file.path.relative_to(self._source) for file in checkpoints),
         )
+
+    def _work(self, listing: _Listing) -> int:
+        """About how many bytes will be read and written: all is read, written and read back.
+
+        And the newest snapshot is read back once more, with the journal after it.
+        """
+        sealed = [Path(SEALED_DIRECTORY) / name for name in self._sealed.names()]
+        newest = [*listing.checkpoints[-1:], *listing.journal[-1:]]
+        paths = [*(listing.paths + tuple(sealed)) * COPY_PASSES, *newest]
+        return sum(self._size(self._source / path) for path in paths)
 
     def _copy(self, listing: _Listing) -> None:
         for directory in (JOURNAL_DIRECTORY, CHECKPOINTS_DIRECTORY):
