@@ -1,9 +1,10 @@
 """What a service manager (systemd) is told: ready, alive, stopping, and how far it is.
 
-`READY=1` is sent when the state is recovered, and `STOPPING=1` when the way down begins. While
-recovery and the way down get on, the time that they may take is extended. `WATCHDOG=1` proves
-three things: the event loop turns (it is sent from there), the actor answers, and the disk takes
-writes. A full disk is none of these: starting again would make no room, and reads would end.
+`READY=1` is sent when the state is recovered and the socket can be reached, and `STOPPING=1` when
+the way down begins. While recovery and the way down get on, the time that they may take is
+extended. `WATCHDOG=1` proves three things: the event loop turns (it is sent from there), the actor
+answers, and the disk takes writes. A full disk is no reason to withhold it: starting again would
+make no room, and reads would end.
 """
 
 from __future__ import annotations
@@ -61,11 +62,13 @@ class ServiceManager:
             task_status.started()
             try:
                 await self._tell_until(supervisor.started)
+                await self._tell_until(supervisor.servers.ready)
                 await self._tell_until(supervisor.stopping)
                 await self._tell_until(asyncio.Event())
             finally:
                 # The last word. A failure comes as a cancellation, before anything was told of it.
-                self._send("STOPPING=1", self._status())
+                ready = ["READY=1"] if self._becomes_ready() else []
+                self._send(*ready, "STOPPING=1", self._status())
 
     async def _tell_until(self, event: asyncio.Event) -> None:
         """Tell how it is at every interval until the event has come."""
@@ -79,7 +82,7 @@ class ServiceManager:
     async def _lines(self) -> list[str]:
         lines = [self._status()]
         phase, is_stopping = self._supervisor.phase, self._supervisor.stopping.is_set()
-        if self._supervisor.orchestrator is not None and not self._is_ready:
+        if self._becomes_ready():
             return [*lines, "READY=1"]
         if is_stopping:
             lines.append("STOPPING=1")
@@ -90,6 +93,12 @@ class ServiceManager:
             if self._cause is None:
                 lines.append("WATCHDOG=1")
         return lines
+
+    def _becomes_ready(self) -> bool:
+        """Whether it is ready, or was before it stopped, and that has not been told."""
+        supervisor = self._supervisor
+        can_be_reached = supervisor.servers.ready.is_set() or supervisor.stopping.is_set()
+        return supervisor.orchestrator is not None and can_be_reached and not self._is_ready
 
     def _status(self) -> str:
         supervisor = self._supervisor

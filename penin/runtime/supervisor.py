@@ -90,7 +90,7 @@ class Supervisor:
         self._schema = schema
         self._workers = workers
         self._sources = WaysIn([partial(self._call_source, source) for source in sources])
-        self._servers = WaysIn([partial(server, self) for server in servers])
+        self.servers = WaysIn([partial(server, self) for server in servers])
         self._companions = companions
         self._closes_log = closes_log
         self._scope = CancelScope()
@@ -211,7 +211,7 @@ class Supervisor:
         self.mailbox.open()
         self._enter("running")
         self.started.set()
-        group.start_soon(self._servers.run, self._guarded)
+        group.start_soon(self.servers.run, self._guarded)
         group.start_soon(self._guarded, self._run_work)
         await self.stopping.wait()
         await self._wind_down()
@@ -318,9 +318,9 @@ class Supervisor:
         assert self._checkpointer is not None
         self._enter("draining", self.stop_reason)
         self._sources.cancel()
-        self._servers.cancel()
+        self.servers.cancel()
         await self._end_workers()
-        await self._servers.ended.wait()
+        await self.servers.ended.wait()
         self.mailbox.close(ClosedError("the orchestrator is closing"))
         await self._actor_ended.wait()
         for caretaker in self._caretakers:
@@ -329,14 +329,12 @@ class Supervisor:
         await self._checkpointer_ended.wait()
 
     async def _end_workers(self) -> None:
-        with move_on_after(self.settings.stop_grace_s):
+        with move_on_after(grace_s := self.settings.stop_grace_s):
             await self._workers_ended.wait()
             return
         for worker in self._workers:
             if worker.cancel():
-                self.log.warning(
-                    "worker.cancelled", worker=worker.name, grace_s=self.settings.stop_grace_s
-                )
+                self.log.warning("worker.cancelled", worker=worker.name, grace_s=grace_s)
         with move_on_after(self.settings.cancel_grace_s):
             await self._workers_ended.wait()
 

@@ -24,16 +24,25 @@ Guarded = Callable[[Callable[[], Awaitable[object]]], Coroutine[Any, Any, None]]
 class WaysIn:
     """Ways in of one kind. Cancelled, each answers what is on its way; `ended` is set after that.
 
-    They may be cancelled before they run.
+    They may be cancelled before they run. `ready` is set when each has said that it is.
     """
 
     def __init__(self, calls: Sequence[Callable[[], Awaitable[object]]]) -> None:
         self.ended = asyncio.Event()
+        self.ready = asyncio.Event()
         self._calls = calls
+        self._unready = len(calls) + 1
+        self.note_ready()
         self._scope = CancelScope()
 
     def __bool__(self) -> bool:
         return bool(self._calls)
+
+    def note_ready(self) -> None:
+        """One more of them can be reached, or has said in the log why not."""
+        self._unready -= 1
+        if not self._unready:
+            self.ready.set()
 
     async def run(self, guarded: Guarded) -> None:
         """Run them side by side, each in `guarded`, until all have ended."""

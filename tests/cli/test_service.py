@@ -29,6 +29,8 @@ def test_ready_status_and_stopping_are_told(kind, place, tmp_path):
         Penin(place, "run", "workers:count", "workers:wait", NOTIFY_SOCKET=address) as process,
     ):
         assert "running: seq" in listener.until("READY", "1")["STATUS"]
+        assert process.event("ingress.opened")["source"] == "socket"
+        assert (place / STORE / "penin.sock").is_socket(), "it can be connected to"
         assert process.event("recovery.finished")
         process.event("state.transition", seq=3)
         process.signal(signal.SIGTERM)

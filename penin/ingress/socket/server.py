@@ -60,12 +60,14 @@ class SocketServer:
             listening = await to_thread.run_sync(listening_socket, directory)
         except (OSError, PeninError) as error:
             self.log.warning("socket.failed", path=str(path), cause=str(error))
+            supervisor.servers.note_ready()
             return
         begun_s = loop.time()
         server: asyncio.AbstractServer | None = None
         try:
             server = await loop.create_unix_server(lambda: Connection(self), sock=listening)
             self.log.info("ingress.opened", source=SOURCE, name=str(path))
+            supervisor.servers.note_ready()
             await loop.create_future()
         finally:
             if server is not None:
