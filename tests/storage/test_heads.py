@@ -85,7 +85,12 @@ def test_a_head_of_a_later_version_is_refused_with_both_numbers():
         parse_head(a_head().replace(b'"version":1', b'"version":2'))
 
 
-@pytest.mark.parametrize("pem", [b"", b"garbage", PUBLIC, PRIVATE[:60], b"\xff" * 99])
+# With names: the keys are others in each process that collects the tests.
+@pytest.mark.parametrize(
+    "pem",
+    [b"", b"garbage", PUBLIC, PRIVATE[:60], b"\xff" * 99],
+    ids=["empty", "garbage", "public", "cut", "no-text"],
+)
 def test_what_is_no_private_key_is_refused_and_not_shown(pem):
     with pytest.raises(UsageError, match="no private Ed25519 key") as raised:
         Signer(pem)
@@ -93,7 +98,9 @@ def test_what_is_no_private_key_is_refused_and_not_shown(pem):
     assert raised.value.__suppress_context__
 
 
-@pytest.mark.parametrize("pem", [b"", b"garbage", PRIVATE, PUBLIC[:60]])
+@pytest.mark.parametrize(
+    "pem", [b"", b"garbage", PRIVATE, PUBLIC[:60]], ids=["empty", "garbage", "private", "cut"]
+)
 def test_what_is_no_public_key_is_refused(pem):
     with pytest.raises(UsageError, match="no public Ed25519 key"):
         Verifier(pem)
