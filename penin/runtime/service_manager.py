@@ -135,16 +135,16 @@ class ServiceManager:
         """What is wrong, in a sentence; None where nothing is."""
         supervisor = self._supervisor
         assert supervisor.actor is not None
-        cause = "the actor does not answer"
+        cause = "the disk does not answer"
         try:
             with fail_after(self._patience_s):
-                # Not before what is on its way to the disk is written and applied.
-                async with supervisor.actor.between_commits():
-                    cause = "the disk does not answer"
                 if self._probe is None or self._probe.done():
                     self._probe = supervisor.probe_disk()
                     self._probe.add_done_callback(_looked_at)
                 await asyncio.shield(self._probe)
+                cause = "the actor does not answer"
+                async with supervisor.actor.between_commits():
+                    pass
         except TimeoutError:
             return cause
         except OSError as error:

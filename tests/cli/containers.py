@@ -15,7 +15,6 @@ _UNSHARE = (
     *("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork"),
     *("--kill-child", "--mount-proc"),
 )
-READ_ONLY_ROOT = "mount -o remount,bind,ro /"
 
 
 def contained(setup: str) -> tuple[str, ...]:
@@ -28,11 +27,17 @@ def volume(path: Path, size: str = "16m") -> str:
     return f"mount -t tmpfs -o size={size} volume '{path}'"
 
 
+def read_only(path: Path) -> str:
+    """The line of shell that makes all of the system read-only, and a directory in any case."""
+    itself = f"mount --bind '{path}' '{path}'; mount -o remount,bind,ro '{path}'"
+    return f"{itself}; mount -o remount,bind,ro /"
+
+
 @cache
-def _refusal() -> str | None:
+def _refusal(setup: str) -> str | None:
     try:
         tried = subprocess.run(
-            [*contained("mount -t tmpfs volume /mnt"), "true"],
+            [*contained(setup), "true"],
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -43,18 +48,18 @@ def _refusal() -> str | None:
     return None if tried.returncode == 0 else tried.stderr.strip()
 
 
-def need_namespaces() -> None:
-    """Skip the test, with the reason, where this system lets nobody make namespaces."""
-    refusal = _refusal()
+def need(setup: str) -> None:
+    """Skip the test, with the reason, where this system lets nobody make such namespaces."""
+    refusal = _refusal(setup)
     if refusal is not None:
-        pytest.skip(f"no namespaces here: {refusal}")
+        pytest.skip(f"no such namespaces here: {refusal}")
 
 
 class Contained(Penin):
     """`penin` as the first process of a container; `pid` and signals are those of it."""
 
     def __init__(self, directory, *arguments, setup="true", **environment):
-        need_namespaces()
+        need(setup)
         self.within = contained(setup)
         super().__init__(directory, *arguments, **environment)
         self._outer_pid = self.pid

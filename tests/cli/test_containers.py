@@ -12,13 +12,7 @@ import pytest
 
 import penin
 from penin.cli.exits import SIGNAL_BASE, ExitCode
-from tests.cli.containers import (
-    READ_ONLY_ROOT,
-    Contained,
-    contained,
-    need_namespaces,
-    volume,
-)
+from tests.cli.containers import Contained, contained, need, read_only, volume
 from tests.cli.processes import PATIENCE_S, REPOSITORY, Penin
 from tests.cli.processes import penin as run_penin
 
@@ -78,19 +72,20 @@ def test_the_first_process_of_a_container_can_be_ended_before_it_opens_the_store
 
 
 def test_nothing_but_the_volume_is_written_to(place):
-    need_namespaces()
     store = place / "state"
     store.mkdir()
     (place / "first.py").write_text(ADDING)
+    setup = f"{read_only(place)}; {volume(store)}; cd '{place}'"
+    need(setup)
     penin_command = f"'{sys.executable}' -m penin"
     script = (
-        f"{READ_ONLY_ROOT}; ! touch '{place}/written' 2>&-; "
+        f"! touch written 2>&-; "
         f"{penin_command} run first:add --dir '{store}' 2>&-; "
         f"{penin_command} run first:add --dir '{store}' 2>&-; "
         f"{penin_command} status --json --dir '{store}'"
     )
     done = subprocess.run(
-        [*contained(volume(store)), "sh", "-ec", script],
+        [*contained(setup), "sh", "-ec", script],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
