@@ -23,3 +23,12 @@ def is_chosen(part: str) -> bool:
 def operations(name: str, below: int) -> Iterator[int]:
     """The numbers of operations to crash at, from 1 on; `name` tells one test from another."""
     return (number for number in range(1, below) if is_chosen(f"{name} {number}"))
+
+
+def some_of(name: str, count: int, wanted: int) -> Iterator[int]:
+    """Some of the numbers from 0 to below `count`: about `wanted` of them, and always the last."""
+    share = 1 if IS_LONG else max(1, count // wanted)
+    chosen = (n for n in range(count - 1) if crc32(f"{SEED} {name} {n}".encode()) % share == 0)
+    yield from chosen
+    if count:
+        yield count - 1

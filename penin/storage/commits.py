@@ -243,7 +243,7 @@ def parse_line(line: bytes, *, verify_hash: bool = True) -> Header | Commit:
         if line.startswith(b'{"format":'):
             return _checked_header(line)
         return _checked_commit(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidLineError(f"its hash is right and its fields are not: {error}") from error
 
 

@@ -27,7 +27,6 @@ one key encrypts, which here is one file.
 
 from __future__ import annotations
 
-import binascii
 import secrets
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -220,7 +219,7 @@ class Decrypted:
                 )
             header = msgspec.json.decode(line, type=FileHeader)
             salt = b64decode(header.salt, validate=True)
-        except (msgspec.DecodeError, binascii.Error) as error:
+        except (msgspec.DecodeError, ValueError) as error:
             raise CorruptionError(self._path, 0, f"its header: {error}") from error
         if header.store != self._ring.store:
             raise self._misplaced(f"a file of store {header.store}")

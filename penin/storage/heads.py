@@ -16,7 +16,6 @@ the public key. The signature is one of Ed25519 over everything before `,"signat
 
 from __future__ import annotations
 
-import binascii
 import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -180,7 +179,7 @@ def parse_head(line: bytes) -> SignedHead:
                 f"{HEAD_FORMAT!r} version {HEAD_VERSION}"
             )
         return msgspec.json.decode(line, type=SignedHead)
-    except (msgspec.DecodeError, binascii.Error) as error:
+    except msgspec.DecodeError as error:
         raise ValueError(str(error)) from error
 
 

@@ -19,7 +19,6 @@ over the encrypted lines, and are checked without a key. Rules:
 
 from __future__ import annotations
 
-import binascii
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,7 +68,7 @@ class LineCipher:
             plain = self._cipher.decrypt(
                 sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], head + commit_foot(commit.prev)
             )
-        except (msgspec.MsgspecError, binascii.Error, InvalidTag, ValueError) as error:
+        except (msgspec.MsgspecError, InvalidTag, ValueError) as error:
             reason = (
                 f"the messages of the commit of seq {commit.first} to {commit.seq} do not "
                 "authenticate: the line was not written with the key of this store"

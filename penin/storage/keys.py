@@ -23,7 +23,6 @@ Other modules: `penin.storage.encryption` (whole files) and `penin.storage.journ
 
 from __future__ import annotations
 
-import binascii
 import secrets
 import uuid
 from hashlib import sha256
@@ -230,7 +229,7 @@ def read_ring(fs: FileSystem, directory: Path, master: Callable[[], bytes]) -> K
     try:
         card = _card(line, path)
         wrapped = b64decode(card.wrapped, validate=True)
-    except (msgspec.DecodeError, binascii.Error) as error:
+    except (msgspec.DecodeError, ValueError) as error:
         reason = f"its hash is right and its members are not: {error}"
         raise CorruptionError(path, 0, reason) from error
     data = line[: line.rindex(b',"wrapped"')]

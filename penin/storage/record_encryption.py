@@ -12,7 +12,6 @@ the id of the store, a space, and 1 or 0 for `ends_line`.
 
 from __future__ import annotations
 
-import binascii
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -72,7 +71,7 @@ def opened_record(ring: KeyRing, line: bytes, path: Path, position: int) -> tupl
         rest = _associated(ring, ends_line=record.ends_line)
         cipher = key.derived(salt, _PURPOSE)
         data: bytes = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], rest)
-    except (msgspec.DecodeError, binascii.Error, InvalidTag, ValueError) as error:
+    except (msgspec.DecodeError, InvalidTag, ValueError) as error:
         reason = "it does not authenticate: changed, or cut"
         raise CorruptionError(path, position, reason) from error
     return data, record.ends_line

@@ -63,6 +63,7 @@ READING = [
 ]
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("words", READING, ids=lambda words: " ".join(words[:2]))
 def test_every_command_that_reads_a_store_works_with_its_key_and_says_that_it_needs_one(
     store, words, capfd
@@ -99,18 +100,19 @@ def test_a_key_in_place_of_its_place_is_refused_and_never_shown(store, option, c
     assert text not in said.out + said.err
 
 
-def test_no_log_line_and_no_output_has_the_key(store):
+@pytest.mark.sliced
+@pytest.mark.parametrize("place", ["file:key", "env:A_KEY", "command:cat key"])
+def test_no_log_line_and_no_output_has_the_key(store, place):
     text = base64.b64encode(KEY).decode()
     command = ["run", "workers:count", "--dir", "store", "--log-level", "debug"]
 
     (store.parent / "workers.py").write_text(WORKERS)
-    for place in ("file:key", "env:A_KEY", "command:cat key"):
-        ended = run_penin(store.parent, *command, "--key-from", place, A_KEY=text)
-        assert ended.code == ExitCode.SUCCESS
-        said = "\n".join([*ended.out, *ended.err])
-        assert "recovery.finished" in said
-        for form in (text, KEY.hex(), repr(KEY)):
-            assert form not in said
+    ended = run_penin(store.parent, *command, "--key-from", place, A_KEY=text)
+    assert ended.code == ExitCode.SUCCESS
+    said = "\n".join([*ended.out, *ended.err])
+    assert "recovery.finished" in said
+    for form in (text, KEY.hex(), repr(KEY)):
+        assert form not in said
 
 
 def test_another_key_takes_the_place_of_the_old_one(store, capfd):

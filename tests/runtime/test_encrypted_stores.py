@@ -56,6 +56,7 @@ CHOSEN = [
     {"format": "safetensors", "compress": "zstd"},
 ]
 each = pytest.mark.parametrize("chosen", CHOSEN)
+pytestmark = pytest.mark.sliced
 NEEDLES = (b"needle", b64encode(b"needle-1"), b64encode(b"\0needle-1"), b64encode(b"\0\0needle-1"))
 MATRIX = np.frombuffer(b"needle-1" * 4 * 40, np.float32).reshape(40, 8)
 

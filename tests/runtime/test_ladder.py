@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import random
 
 import pytest
 
@@ -22,7 +20,6 @@ from tests.slices import operations
 
 CHECKPOINTS = STORE / "checkpoints"
 FORMATS = ("json", "safetensors")
-LONG = os.environ.get("PENIN_TESTS") == "long"
 
 
 def written(kind="json", *, whole_journal=False) -> Writer:
@@ -311,50 +308,3 @@ def test_a_crash_at_any_operation_of_the_ladder_loses_nothing(kind, whole_journa
                 names = [path.name for path in tree(left)]
                 assert not [name for name in names if name.endswith(".tmp")]
     pytest.fail("a recovery without an end")
-
-
-# -- every byte -----------------------------------------------------------------------------------
-
-
-def outcome(fs, writer, *, may_end_early):
-    """Recover what was damaged: the same state, a named error, or, where that may be, a prefix."""
-    found = []
-    for read in (lambda: state_at(STORE, whole=True, fs=fs).state, lambda: recovering(fs).state):
-        try:
-            found.append(everything(read()))
-        except (StorageError, FileNotFoundError):
-            continue
-    for state in found:
-        if not exactly_equal(state, writer.states[7]):
-            assert may_end_early
-            assert any(exactly_equal(state, prefix) for prefix in writer.states.values())
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_every_flipped_byte_gives_the_same_state_a_named_error_or_a_prefix(kind):
-    writer = written(kind)
-    disk = writer.fs
-    rng = random.Random(7)
-    for path, content in tree(disk).items():
-        newest = path.name == f"{7:020d}.jsonl"
-        positions = range(len(content))
-        for at in positions if LONG else sorted({*rng.sample(positions, min(25, len(content)))}):
-            fs = disk.after_kill()
-            flipped = bytearray(content)
-            flipped[at] ^= 1 << rng.randrange(8)
-            fs.replace_content(path, bytes(flipped))
-            outcome(fs, writer, may_end_early=newest and at == len(content) - 1)
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_every_cut_gives_the_same_state_a_named_error_or_a_prefix(kind):
-    writer = written(kind)
-    disk = writer.fs
-    rng = random.Random(8)
-    for path, content in tree(disk).items():
-        newest = path.name == f"{7:020d}.jsonl"
-        sizes = range(len(content))
-        for size in sizes if LONG else sorted({0, *rng.sample(sizes, min(25, len(content)))}):
-            fs = disk.after_kill()
-            fs.replace_content(path, content[:size])
-            outcome(fs, writer, may_end_early=newest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -36,9 +37,10 @@ class Signing:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.store = place / "store"
-        private, public = new_key_pair()
-        (place / "sign.key").write_bytes(private)
-        (place / "sign.pub").write_bytes(public)
+        if not (place / "sign.key").exists():
+            private, public = new_key_pair()
+            (place / "sign.key").write_bytes(private)
+            (place / "sign.pub").write_bytes(public)
 
     def live(self, *scores: float, **settings: Any) -> None:
         chosen = Settings(sign_key_from=f"file:{self.place / 'sign.key'}", **settings)
@@ -58,12 +60,20 @@ class Signing:
         return "; ".join(problem.reason for problem in report.signed.problems)
 
 
-@pytest.fixture
-def signing(tmp_path: Path) -> Signing:
-    made = Signing(tmp_path)
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with four checkpoints, all of it kept, and its keys."""
+    made = Signing(tmp_path_factory.mktemp("signed"))
     for score in range(4):
         made.live(float(score), keep_journal="forever", keep_last=10)
-    return made
+    return made.place
+
+
+@pytest.fixture
+def signing(made_once: Path, tmp_path: Path) -> Signing:
+    """A copy of it, with its hard links."""
+    subprocess.run(["cp", "-a", f"{made_once}/.", tmp_path], check=True)
+    return Signing(tmp_path)
 
 
 def test_each_checkpoint_is_signed_and_verified_without_the_private_key(signing):
