@@ -14,7 +14,6 @@ from penin.ingress.socket.queries import Members, Write, check_members, whole
 from penin.runtime.following import JournalFollower
 from penin.runtime.ledger import entries_of, journal_of
 from penin.storage.commits import Commit
-from penin.storage.filesystem import OsFileSystem
 
 if TYPE_CHECKING:
     from penin.runtime.supervisor import Supervisor
@@ -35,10 +34,12 @@ async def subscribe(supervisor: Supervisor, head: bytes, members: Members, write
     check_members(members, ("from_seq",))
     orchestrator, directory = supervisor.orchestrator, supervisor.store.directory
     assert orchestrator is not None
+    fs = supervisor.store.fs
     assert directory is not None
+    assert fs is not None
     default = orchestrator.durable_seq + 1
     from_seq = whole(members, "from_seq", at_least=1, default=default)
-    follower = JournalFollower(OsFileSystem(), directory, from_seq)
+    follower = JournalFollower(fs, directory, from_seq)
     await to_thread.run_sync(follower.check)
     await write(wire.value_line(head, b"%d" % from_seq))
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 
 import pytest
 
@@ -34,6 +35,16 @@ async def test_the_past_comes_first_and_then_what_happens(tmp_path):
         assert entry.keys() == {
             "seq", "at", "epoch", "hash", "message", "id", "from", "transition",
         }  # fmt: skip
+        raw.writer.close()
+
+
+async def test_of_an_encrypted_store_it_gives_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("A_KEY", b64encode(bytes(32)).decode())
+    async with served_on_disk(tmp_path, key_from="env:A_KEY") as store:
+        await store.orchestrator.add_score(1.0)
+        raw, begun = await subscribed(store, from_seq=1)
+        assert begun == {"value": 1}
+        assert (await raw.reply())["transition"] == {"type": "add_score", "score": 1.0}
         raw.writer.close()
 
 
