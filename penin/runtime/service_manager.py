@@ -135,7 +135,8 @@ class ServiceManager:
         """What is wrong, in a sentence; None where nothing is."""
         supervisor = self._supervisor
         assert supervisor.actor is not None
-        cause = "the disk does not answer"
+        loop = asyncio.get_running_loop()
+        begun_s, cause = loop.time(), "the disk does not answer"
         try:
             with fail_after(self._patience_s):
                 if self._probe is None or self._probe.done():
@@ -146,6 +147,9 @@ class ServiceManager:
                 async with supervisor.actor.between_commits():
                     pass
         except TimeoutError:
+            took_s = loop.time() - begun_s
+            if took_s > 2 * self._patience_s:  # what has answered meanwhile was not looked at
+                return f"the event loop did not turn for {took_s:.1f} s"
             return cause
         except OSError as error:
             is_full = error.errno in FULL_ERRNOS

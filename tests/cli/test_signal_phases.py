@@ -144,8 +144,8 @@ def test_during_the_last_checkpoint_signals_change_nothing_for_a_second(gated, n
         process.event("supervisor.phase", phase="draining", reason="all work has ended")
         for sent, action in (
             (number, "stop"),
-            (signal.SIGUSR1, "checkpoint"),
             (signal.SIGTERM, "none"),
+            (signal.SIGUSR1, "checkpoint"),
         ):
             process.signal(sent)
             process.event("signal.received", signal=sent.name, phase="draining", action=action)

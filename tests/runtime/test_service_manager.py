@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -223,6 +224,20 @@ async def test_no_sign_of_life_comes_while_the_actor_does_not_answer(tmp_path):
         listener.received.clear()
         await told(listener, "WATCHDOG")
     assert running.log.of("watchdog.withheld")[0]["cause"] == "the actor does not answer"
+
+
+async def test_a_loop_that_did_not_turn_is_not_laid_to_the_disk(tmp_path):
+    fs = GatedFileSystem()
+    async with managed(fs, tmp_path, watchdog_s=10 * QUICK_S) as (running, listener):
+        gate = fs.hold("sync_file", lambda path: path.name == "lock")
+        await until(gate.reached)
+        time.sleep(10 * QUICK_S)  # noqa: ASYNC251  # as a worker that keeps the loop
+        gate.open()
+        await running.log.comes("watchdog.withheld")
+        listener.received.clear()
+        await told(listener, "WATCHDOG")
+    [withheld] = running.log.of("watchdog.withheld")
+    assert withheld["cause"].startswith("the event loop did not turn for 0.")
 
 
 async def test_a_disk_that_fails_is_no_sign_of_life(tmp_path):
