@@ -44,12 +44,10 @@ def test_on_a_terminal_it_shows_how_far_it_is_how_fast_and_how_long_still(place,
 
 
 @pytest.mark.sliced
-@pytest.mark.parametrize("name", COMMANDS)
-def test_without_a_terminal_there_is_no_bar(place, store, name):
-    command, description = COMMANDS[name]
-    process = run_penin(place, *command)
+def test_without_a_terminal_there_is_no_bar(place, store):
+    process = run_penin(place, "backup", "copy")
     assert process.code == ExitCode.SUCCESS
-    assert not any(description in line for line in process.err)
+    assert len(process.err) == 1, "what was copied"
 
 
 def test_a_backup_tells_beforehand_about_what_it_will_have_read_and_written(tmp_path, store):
