@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 import penin
 from penin.cli import help, ledger  # noqa: A004  # the texts of --help
 from penin.cli.backup import backup
+from penin.cli.checkpoint import checkpoint
 from penin.cli.checkpoints import checkpoints
 from penin.cli.convert import convert
 from penin.cli.diff import diff
@@ -23,6 +24,7 @@ from penin.cli.import_ import import_
 from penin.cli.inspect import inspect
 from penin.cli.ledger_signed import keygen
 from penin.cli.migrate import migrate
+from penin.cli.nearest import nearest
 from penin.cli.rejected import rejected
 from penin.cli.rekey import rekey
 from penin.cli.repair import repair
@@ -53,6 +55,8 @@ app.command(help=help.TAIL, context_settings=_HELP_OPTION)(tail)
 app.command(help=help.INSPECT, context_settings=_HELP_OPTION)(inspect)
 app.command(help=help.GET, context_settings=_HELP_OPTION)(get)
 app.command(help=help.DIFF, context_settings=_HELP_OPTION)(diff)
+app.command(help=help.NEAREST, context_settings=_HELP_OPTION)(nearest)
+app.command(help=help.CHECKPOINT, context_settings=_HELP_OPTION)(checkpoint)
 app.command(help=help.CHECKPOINTS, context_settings=_HELP_OPTION)(checkpoints)
 app.command(help=help.RESTORE, context_settings=_HELP_OPTION)(restore)
 app.command(help=help.BACKUP, context_settings=_HELP_OPTION)(backup)
@@ -82,6 +86,8 @@ COMMANDS: Final = (
     "inspect",
     "get",
     "diff",
+    "nearest",
+    "checkpoint",
     "checkpoints",
     "restore",
     "backup",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
+from penin.cli.access import ask_worker
 from penin.cli.exits import ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
@@ -19,12 +20,15 @@ from penin.cli.options import (
 )
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import counted, print_out, printable, say
-from penin.core.lookup import Kind, kinds_of, near_names
+from penin.core.artifacts import NumericVectorArtifact
+from penin.core.lookup import Kind
 from penin.core.reader import StateReader
 from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.core.values import to_wire
 from penin.errors import UsageError
+from penin.ingress.socket.remote import RemoteOrchestrator
+from penin.runtime.found import Found, found_in
 from penin.runtime.past import read_store
 
 NUMBERS_SHOWN: Final = 8
@@ -35,7 +39,7 @@ NameArgument = Annotated[
 ]
 
 
-class Found(msgspec.Struct, frozen=True):
+class Common(msgspec.Struct, frozen=True):
     """What all kinds have; `seq` is that of the last change, None where there is none known."""
 
     name: str
@@ -45,7 +49,7 @@ class Found(msgspec.Struct, frozen=True):
     at: str | None
 
 
-class FoundArtifact(Found, frozen=True, tag_field="kind", tag="artifact"):
+class FoundArtifact(Common, frozen=True, tag_field="kind", tag="artifact"):
     """An artifact, whole."""
 
     dtype: str
@@ -54,14 +58,14 @@ class FoundArtifact(Found, frozen=True, tag_field="kind", tag="artifact"):
     metadata: dict[str, Any]
 
 
-class FoundDocument(Found, frozen=True, tag_field="kind", tag="document"):
+class FoundDocument(Common, frozen=True, tag_field="kind", tag="document"):
     """A document."""
 
     size_bytes: int
     value: Any
 
 
-class FoundHistory(Found, frozen=True, tag_field="kind", tag="history"):
+class FoundHistory(Common, frozen=True, tag_field="kind", tag="history"):
     """A history: `items` are the newest, oldest first, of which `size` are kept in all.
 
     Its items have no seqs of their own.
@@ -70,6 +74,9 @@ class FoundHistory(Found, frozen=True, tag_field="kind", tag="history"):
     size: int
     maxlen: int | None
     items: list[Any]
+
+
+Content = FoundArtifact | FoundDocument | FoundHistory
 
 
 def get(
@@ -88,27 +95,73 @@ def get(
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(dir)
-    try:
-        state, envelope = read_store(directory, files_of(key_from))
-    except FileNotFoundError as error:
-        raise UsageError(f"--dir {dir}: there is no store") from error
-    kinds = kinds_of(state, name)
-    chosen = kind if kind is not None else kinds[0] if kinds else None
-    if chosen is None or chosen not in kinds:
-        say(_nothing(name, chosen, kinds, near_names(state, name)))
-        return ExitCode.NEGATIVE
-    if kind is None and len(kinds) > 1:
-        raise UsageError(f"{name}: it is {_listed(kinds)}; choose with --kind")
-    if last is not None and chosen != "history":
-        raise UsageError(f"--last {last}: {name} is {_listed([chosen])}, and no history")
-    if chosen == "artifact":
-        _show_artifact(_artifact(state, envelope, name), json=json)
-    elif chosen == "document":
-        _show_document(_document(state, envelope, name), json=json)
+    wanted = _Wanted(name, kind, last, json=json)
+    content = ask_worker(directory, wanted.from_worker)
+    if content is None:
+        try:
+            content = wanted.from_files(*read_store(directory, files_of(key_from)))
+        except FileNotFoundError as error:
+            raise UsageError(f"--dir {dir}: there is no store") from error
+    if isinstance(content, FoundArtifact):
+        _show_artifact(content, json=json)
+    elif isinstance(content, FoundDocument):
+        _show_document(content, json=json)
+    elif isinstance(content, FoundHistory):
+        _show_history(content, json=json)
     else:
-        shown = ITEMS_SHOWN if last is None and not json else last
-        _show_history(_history(state, envelope, name, shown), json=json)
+        say(_nothing(name, kind, content.kinds, content.near))
+        return ExitCode.NEGATIVE
     return ExitCode.SUCCESS
+
+
+class _Wanted:
+    """What was asked for. Both ways to it give the thing, or what `Found` says where it is not."""
+
+    def __init__(self, name: str, kind: Kind | None, last: int | None, *, json: bool) -> None:
+        self._name = name
+        self._kind = kind
+        self._last = last
+        self._shown = ITEMS_SHOWN if last is None and not json else last
+
+    async def from_worker(self, orchestrator: RemoteOrchestrator) -> Content | Found:
+        """Ask the worker of the store."""
+        answer = await orchestrator.ask("find", name=self._name)
+        found = msgspec.json.decode(answer.value, type=Found)
+        chosen = self._chosen(found)
+        if chosen == "artifact":
+            artifact = await orchestrator.get(self._name)
+            if artifact is not None:
+                return _artifact(found, artifact)
+        elif chosen == "document":
+            return _document(found, await orchestrator.get_document(self._name))
+        elif chosen == "history":
+            return _history(found, await orchestrator.history(self._name, self._shown))
+        return found
+
+    def from_files(self, state: State, envelope: Envelope) -> Content | Found:
+        """Take it out of a state that was read from the files of the store."""
+        found = found_in(state, self._name, store=envelope.store, at=envelope.at)
+        chosen = self._chosen(found)
+        if chosen == "artifact":
+            return _artifact(found, state.knowledge_base[self._name])
+        if chosen == "document":
+            return _document(found, state.documents[self._name])
+        if chosen == "history":
+            return _history(found, StateReader(state).history(self._name, self._shown))
+        return found
+
+    def _chosen(self, found: Found) -> Kind | None:
+        """Which kind it is; raises UsageError where that cannot be told, or does not fit."""
+        kinds = found.kinds
+        if self._kind is None and len(kinds) > 1:
+            raise UsageError(f"{self._name}: it is {_listed(kinds)}; choose with --kind")
+        wanted = [kind for kind in kinds if self._kind in (None, kind)]
+        if not wanted:
+            return None
+        if self._last is not None and wanted[0] != "history":
+            what = _listed(wanted)
+            raise UsageError(f"--last {self._last}: {self._name} is {what}, and no history")
+        return wanted[0]
 
 
 def _nothing(name: str, kind: Kind | None, kinds: list[Kind], near: list[str]) -> str:
@@ -126,21 +179,19 @@ def _listed(kinds: list[Kind]) -> str:
 # -- what is found ----------------------------------------------------------------------------
 
 
-def _common(state: State, envelope: Envelope, name: str, seq: int | None) -> dict[str, Any]:
+def _common(found: Found, kind: Kind) -> dict[str, Any]:
     return {
-        "name": name,
-        "seq": seq or None,  # 0 for what came from a file without seqs
-        "store": envelope.store,
-        "store_seq": state.seq,
-        "at": envelope.at,
+        "name": found.name,
+        "seq": found.seqs[kind],
+        "store": found.store,
+        "store_seq": found.store_seq,
+        "at": found.at,
     }
 
 
-def _artifact(state: State, envelope: Envelope, name: str) -> FoundArtifact:
-    artifact = state.knowledge_base[name]
-    seq = state.knowledge_base.seq_of(name)
+def _artifact(found: Found, artifact: NumericVectorArtifact) -> FoundArtifact:
     return FoundArtifact(
-        **_common(state, envelope, name, seq),
+        **_common(found, "artifact"),
         dtype=artifact.dtype.name,
         dimension=len(artifact),
         vector=artifact.vector,
@@ -148,28 +199,23 @@ def _artifact(state: State, envelope: Envelope, name: str) -> FoundArtifact:
     )
 
 
-def _document(state: State, envelope: Envelope, name: str) -> FoundDocument:
-    return FoundDocument(
-        **_common(state, envelope, name, state.document_seqs.get(name)),
-        size_bytes=len(state.documents.encoded[name]),
-        value=state.documents[name],
-    )
+def _document(found: Found, value: Any) -> FoundDocument:
+    return FoundDocument(**_common(found, "document"), size_bytes=found.document_bytes, value=value)
 
 
-def _history(state: State, envelope: Envelope, name: str, last: int | None) -> FoundHistory:
-    history = state.histories[name]
+def _history(found: Found, items: list[Any]) -> FoundHistory:
     return FoundHistory(
-        **_common(state, envelope, name, state.history_seqs.get(name)),
-        size=len(history),
-        maxlen=history.maxlen,
-        items=StateReader(state).history(name, last),
+        **_common(found, "history"),
+        size=found.history_size,
+        maxlen=found.history_maxlen,
+        items=items,
     )
 
 
 # -- how it is shown --------------------------------------------------------------------------
 
 
-def _rows(found: Found, kind: Kind) -> list[tuple[str, str]]:
+def _rows(found: Common, kind: Kind) -> list[tuple[str, str]]:
     seq = "none known" if found.seq is None else f"at seq {found.seq:,}"
     store = f"at seq {found.store_seq:,}" + (f" of {found.at}" if found.at else "")
     return [("name", found.name), ("kind", kind), ("last change", seq), ("store", store)]

@@ -51,8 +51,8 @@ Send JSON lines into a store, one message each, until all are acknowledged.
 
 A line may be {LINE_BYTES_MAX // 2**20} MiB long. One that is refused is logged with file, line,
 field and reason, and kept byte for byte in rejected.jsonl in the store; the rest goes on, and the
-exit code is {int(ExitCode.REFUSED_INPUT)}. Ctrl-C ends it with what was acknowledged stored. The
-store must not be open elsewhere: a worker that runs takes lines with "penin run --stdin".
+exit code is {int(ExitCode.REFUSED_INPUT)}. Ctrl-C ends it with what was acknowledged stored. Where
+a worker has the store open, the messages go to that one, through its socket.
 
 \b
   penin send results.jsonl
@@ -71,9 +71,9 @@ Lines are such as these:
 STATUS: Final = """\
 Show what a store holds; also while a worker runs.
 
-It takes no lock and changes nothing. It reads the whole state, as opening the store does. Who
-holds the lock is read from the kernel (/proc/locks); where that cannot tell, on another host or
-another system than Linux, "held" is null.
+It takes no lock and changes nothing. A worker that serves the store is asked; where none does, the
+whole state is read, as opening the store does. Who holds the lock is read from the kernel
+(/proc/locks); where that cannot tell, on another host or another system than Linux, "held" is null.
 
 \b
   penin status
@@ -93,6 +93,28 @@ took away before it came to them, and ends with Ctrl-C.
   penin tail -f
   penin tail -n 3 --type put_document --key offset --json
   penin tail --since 2026-01-31T12:00:00Z -f --dir memory
+"""
+
+NEAREST: Final = f"""\
+Find the artifacts nearest to a vector, best first; also while a worker runs.
+
+The vector is a JSON list of numbers, or that of a key (--like), which is the nearest to itself.
+Where a worker serves the store it is asked, and otherwise the whole state is read, as opening the
+store does. Where there is no artifact of the key, the exit code is {int(ExitCode.NEGATIVE)}.
+
+\b
+  penin nearest '[0.5, 1.5]'
+  penin nearest --like champion --count 3 --metric euclidean --where '{{"run": 7}}' --json
+"""
+
+CHECKPOINT: Final = """\
+Write a checkpoint now, and say its seq once it is durable.
+
+The worker that runs is asked; where none does, the store is opened for it.
+
+\b
+  penin checkpoint
+  penin checkpoint --dir memory --json
 """
 
 CHECKPOINTS: Final = f"""\
@@ -176,12 +198,12 @@ newest journal file is no damage.
 GET: Final = f"""\
 Show an artifact, a document or a history of a store, with the seq of its last change.
 
-It takes no lock and changes nothing, also while a worker runs: what is shown is what is on the disk
-now. NAME is the key of an artifact or the name of a document or a history; where several things
-have it, --kind chooses. Of a vector the first numbers are shown, and of a history the newest 10
-items; --last chooses how many, and --json writes all. The last change of a history is the last item
-or another bound; its items have no seqs of their own. Where nothing has that name, the exit code is
-{int(ExitCode.NEGATIVE)}, and names that are nearly the same are told.
+It takes no lock and changes nothing. A worker that serves the store is asked; where none does, what
+is on the disk now is read. NAME is the key of an artifact or the name of a document or a history;
+where several things have it, --kind chooses. Of a vector the first numbers are shown, and of a
+history the newest 10 items; --last chooses how many, and --json writes all. The last change of a
+history is the last item or another bound; its items have no seqs of their own. Where nothing has
+that name, the exit code is {int(ExitCode.NEGATIVE)}, and names that are nearly the same are told.
 
 \b
   penin get budget
@@ -263,8 +285,8 @@ Before anything is sent, shapes, the number of keys, and keys that stand twice a
 go in blocks, and after each of them the store keeps how far it came: interrupted by a signal or a
 crash and started again on the same files, it goes on from there. --restart begins anew. A row that
 is refused ends it: the rows before it are stored, the file and the row are named, and the exit code
-is {int(ExitCode.REFUSED_INPUT)}. Rows that are sent again are the same under the same keys. The
-store must not be open elsewhere.
+is {int(ExitCode.REFUSED_INPUT)}. Rows that are sent again are the same under the same keys. Where
+a worker has the store open, the rows go to that one, through its socket.
 
 \b
   penin import vectors.npy --keys keys.txt --metadata metadata.jsonl

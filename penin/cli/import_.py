@@ -11,6 +11,7 @@ import anyio
 import typer
 from anyio import to_thread
 
+from penin.cli.access import Ended, StoreAccess
 from penin.cli.exits import SIGNAL_BASE, ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
@@ -23,13 +24,13 @@ from penin.cli.options import (
     store_directory,
     with_settings,
 )
-from penin.cli.sending import Ended, send_all
 from penin.cli.terminal import PATIENCE_S, counted, printable, progress_bar, say
-from penin.errors import UsageError
+from penin.errors import ClosedError, OutcomeUnknownError, UsageError
 from penin.ingress.tables.opening import open_table
 from penin.ingress.tables.source import TableSource
 from penin.ingress.tables.table import Table, check_table
 from penin.logs import Logs, configure
+from penin.runtime.protocol import AsyncOrchestrator
 from penin.settings import Settings
 
 FileArgument = Annotated[
@@ -110,7 +111,7 @@ class _Importing:
 
     def prepare(self, logs: Logs, stream: IO[Any], *, restart: bool) -> None:
         """Tell where to log, and where to say something; before `run`."""
-        self._logs = logs
+        self._access = StoreAccess(self._directory, self._settings, logs)
         self._stream = stream
         self._source = TableSource(self._table, logs, restart=restart, resumed=self._resumed)
 
@@ -133,9 +134,18 @@ class _Importing:
             self._stream.write(printable(f"penin: {sentence}\n"))
 
     async def run(self) -> None:
-        """Open the store and send everything; how it ended is told by `finish`."""
+        """Send everything; how it ended is told by `finish`."""
+        self._ended = await self._access.run(self._send)
+
+    async def _send(self, orchestrator: AsyncOrchestrator) -> None:
+        """Send the rows; where the worker stops, from the first that is not known to be stored."""
         assert self._source is not None
-        self._ended = await send_all(self._source, self._directory, self._settings, self._logs)
+        while True:
+            try:
+                await self._source(orchestrator)
+                return
+            except (ClosedError, OutcomeUnknownError):
+                orchestrator = await self._access.reopen()
 
     def finish(self) -> int:
         """Say how it ended, and return the exit code. Raises what it ended by."""

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import anyio
 import typer
 
+from penin.cli.access import Ended, StoreAccess
 from penin.cli.exits import SIGNAL_BASE, ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
@@ -20,7 +21,6 @@ from penin.cli.options import (
     store_directory,
     with_settings,
 )
-from penin.cli.sending import Ended, send_all
 from penin.cli.terminal import PATIENCE_S, counted, progress_bar, say
 from penin.errors import UsageError
 from penin.ingress.chunks import Input
@@ -81,8 +81,14 @@ class _Sending:
 
     def prepare(self, logs: Logs) -> None:
         """Tell where to log; before `run`."""
-        self._logs = logs
-        self._source = LineSource(self._inputs, self._rejected, logs, waits_for_room=False)
+        self._access = StoreAccess(self._directory, self._settings, logs)
+        self._source = LineSource(
+            self._inputs,
+            self._rejected,
+            logs,
+            waits_for_room=False,
+            reopen=self._access.reopen,
+        )
 
     def reading(self) -> tuple[int, int | None, str]:
         """How far it is, for the bar; called from its thread."""
@@ -91,8 +97,8 @@ class _Sending:
         return counts.bytes_read, self._bytes_total, text
 
     async def run(self) -> None:
-        """Open the store and send everything; how it ended is told by `finish`."""
-        self._ended = await send_all(self._source, self._directory, self._settings, self._logs)
+        """Send everything; how it ended is told by `finish`."""
+        self._ended = await self._access.run(self._source)
 
     def finish(self) -> int:
         """Say how it ended, and return the exit code. Raises what is a bug of ours."""

@@ -18,7 +18,7 @@ from penin.cli.terminal import counted
 
 if TYPE_CHECKING:
     from penin.cli.locks import LockState
-    from penin.cli.store_status import StoreStatus
+    from penin.cli.store_status import StoreStatus, WorkerAnswer
 
 
 def status(
@@ -73,9 +73,17 @@ def _rows(found: StoreStatus) -> list[tuple[str, str]]:
         rows.append(("rejected.jsonl", counted(found.rejected_bytes, "byte")))
     rows += [("damaged", f"{damaged.path}: {damaged.cause}") for damaged in found.damaged]
     rows += [("set aside", path) for path in found.set_aside]
+    if found.worker is not None:
+        rows.append(("worker", _worker(found.worker)))
     formats = journal.format if checkpoint is None else f"{checkpoint.format}, {journal.format}"
     rows += [("format", formats), ("lock", _holder(found.lock))]
     return rows
+
+
+def _worker(worker: WorkerAnswer) -> str:
+    waiting = f"{worker.mailbox_messages:,} of {worker.mailbox_messages_max:,} messages waiting"
+    durable = f"durable to seq {worker.durable_seq:,} (fsync {worker.fsync})"
+    return f"process {worker.pid}, {worker.phase}, {durable}, {waiting}"
 
 
 def _holder(lock: LockState) -> str:

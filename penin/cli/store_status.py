@@ -7,16 +7,19 @@ from typing import Any, Final
 
 import msgspec
 
+from penin.cli.access import ask_worker
 from penin.cli.locks import LockState, lock_state
 from penin.core.reader import StateReader
-from penin.core.snapshots import FORMAT, Envelope
+from penin.core.snapshots import FORMAT, VERSION, Envelope
 from penin.core.state import State
 from penin.core.tensors import TENSORS_FORMAT, TENSORS_VERSION
+from penin.core.values import from_wire
 from penin.errors import JournalGapError, UsageError
 from penin.ingress.rejected import REJECTED_NAME
 from penin.runtime.index_files import IndexFiles
 from penin.runtime.ladder import Rung, advised, newest_readable, replaying
 from penin.runtime.recovery import apply_commit
+from penin.runtime.status import HistoryStatus, WorkerStatus
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.storage.commits import JOURNAL_FORMAT, JOURNAL_VERSION
 from penin.storage.compression import split_suffix
@@ -28,13 +31,6 @@ from penin.storage.snapshots import TENSORS_SUFFIX, FileSnapshotStore
 
 READ_TRIES_MAX: Final = 10
 """How often it starts anew because a checkpoint took files from under it."""
-
-
-class History(msgspec.Struct, frozen=True):
-    """A history: how many items it has, and how many it keeps (None: all)."""
-
-    size: int
-    maxlen: int | None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -73,6 +69,20 @@ class Damaged(msgspec.Struct, frozen=True):
     cause: str
 
 
+class WorkerAnswer(msgspec.Struct, frozen=True):
+    """What the worker that serves the store has said of itself.
+
+    All that is said of the state is from it then, and not from the files.
+    """
+
+    pid: int
+    phase: str
+    fsync: str
+    durable_seq: int
+    mailbox_messages: int
+    mailbox_messages_max: int
+
+
 class StoreStatus(msgspec.Struct, frozen=True):
     """What `penin status --json` writes."""
 
@@ -83,7 +93,7 @@ class StoreStatus(msgspec.Struct, frozen=True):
     last_commit_at: str | None
     schema_version: int
     statistics: dict[str, Any]
-    histories: dict[str, History]
+    histories: dict[str, HistoryStatus]
     documents: int
     checkpoint: Checkpoint | None
     journal: JournalStatus
@@ -92,14 +102,20 @@ class StoreStatus(msgspec.Struct, frozen=True):
     damaged: list[Damaged]
     set_aside: list[str]
     lock: LockState
+    worker: WorkerAnswer | None = None
 
 
 def read_status(directory: Path, fs: FileSystem) -> StoreStatus:
-    """The store in a directory as it is on disk now; `fs` has the key, where it is encrypted.
+    """The store in a directory as it is now; `fs` has the key, where it is encrypted.
+
+    The worker that serves it is asked, and where none does, the files are read.
 
     Raises UsageError where there is no store, CorruptionError or FormatError for what a crash does
     not explain, and OSError.
     """
+    answer = ask_worker(directory, lambda orchestrator: orchestrator.ask("status"))
+    if answer is not None:
+        return _of_worker(msgspec.json.decode(answer.value, type=WorkerStatus), directory, fs)
     for attempt in range(READ_TRIES_MAX):
         try:
             with advised(str(directory)):
@@ -142,7 +158,7 @@ def _read_once(directory: Path, fs: FileSystem) -> StoreStatus:
         schema_version=state.schema_version,
         statistics=reader.get_statistics(),
         histories={
-            name: History(len(history), history.maxlen)
+            name: HistoryStatus(len(history), history.maxlen)
             for name, history in reader.histories.items()
         },
         documents=len(reader.documents),
@@ -153,6 +169,37 @@ def _read_once(directory: Path, fs: FileSystem) -> StoreStatus:
         damaged=[Damaged(str(error.path), error.reason) for error in rung.damaged],
         set_aside=[str(path) for path in snapshots.set_aside_files()],
         lock=lock_state(directory),
+    )
+
+
+def _of_worker(told: WorkerStatus, directory: Path, fs: FileSystem) -> StoreStatus:
+    """What a worker has told, and of the files what their names and sizes tell."""
+    snapshots = FileSnapshotStore(fs, directory)
+    journal = JournalReader(fs, directory / JOURNAL_DIRECTORY)
+    kept = snapshots.checkpoints()
+    checkpoint = None
+    if kept:
+        size_bytes, form = _size(kept[-1].path), _format(snapshots.suffix)
+        checkpoint = Checkpoint(kept[-1].seq, kept[-1].at, size_bytes, len(kept), form)
+    named = {name: getattr(told, name) for name in WorkerAnswer.__struct_fields__}
+    return StoreStatus(
+        dir=str(directory),
+        store=told.store,
+        epoch=told.epoch,
+        seq=told.applied_seq,
+        last_commit_at=told.at,
+        schema_version=told.schema_version,
+        statistics=from_wire(told.statistics),
+        histories=told.histories,
+        documents=told.documents,
+        checkpoint=checkpoint,
+        journal=JournalStatus(journal.size_bytes(), len(journal.files()), 0),
+        indexes=_indexes(fs, directory),
+        rejected_bytes=_size(directory / REJECTED_NAME),
+        damaged=[],
+        set_aside=[str(path) for path in snapshots.set_aside_files()],
+        lock=lock_state(directory),
+        worker=WorkerAnswer(**named),
     )
 
 
@@ -172,18 +219,21 @@ def _checkpoint(rung: Rung, snapshots: FileSnapshotStore) -> Checkpoint | None:
     """What there is to say of the snapshot that the state was read from."""
     if rung.seq is None:
         return None
-    version = rung.envelope.version
-    content, compression = split_suffix(snapshots.suffix)
+    form = _format(snapshots.suffix, rung.envelope.version)
+    kept = len(snapshots.checkpoints())
+    return Checkpoint(rung.seq, rung.envelope.at, rung.size_bytes, kept, form)
+
+
+def _format(suffix: str, version: int = VERSION) -> str:
+    """What a snapshot of a suffix is; of JSON, of a version."""
+    content, compression = split_suffix(suffix)
     if content == TENSORS_SUFFIX:
         form = f"{TENSORS_FORMAT} {TENSORS_VERSION}"
     else:
         form = f"{FORMAT} {version}" if version > 1 else "original"
     if compression is not None:
         form += f", {compression}"
-    if snapshots.suffix.endswith(ENCRYPTED_SUFFIX):
-        form += ", encrypted"
-    kept = len(snapshots.checkpoints())
-    return Checkpoint(rung.seq, rung.envelope.at, rung.size_bytes, kept, form)
+    return f"{form}, encrypted" if suffix.endswith(ENCRYPTED_SUFFIX) else form
 
 
 def _size(path: Path) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -27,6 +27,7 @@ from anyio import move_on_after
 from penin.core.transitions import OK, Ack, Message, Origin
 from penin.core.vocabulary import message as message_of
 from penin.errors import (
+    ClosedError,
     IdReusedError,
     MailboxFullError,
     PeninError,
@@ -91,6 +92,7 @@ class _Sent(NamedTuple):
     answer: asyncio.Future[Ack]
     given: Input
     line: Line | None
+    receiver: AsyncOrchestrator
 
 
 class LineSource:
@@ -98,9 +100,10 @@ class LineSource:
 
     With `waits_for_room`, a full disk is waited out and what was not stored is sent again (for a
     worker, which goes on reading and writes again once there is room); without it, StorageFullError
-    ends the reading. Raises besides what else the orchestrator raises, and StorageError where a
-    refused line cannot be kept. An input that cannot be read (any more) is left in
-    `counts.unreadable`, and reading ends there.
+    ends the reading. With `reopen`, an orchestrator that is closed is followed by what that gives,
+    which is sent what was certainly not stored. Raises besides what else the orchestrator raises,
+    and StorageError where a refused line cannot be kept. An input that cannot be read (any more) is
+    left in `counts.unreadable`, and reading ends there.
     """
 
     def __init__(
@@ -110,26 +113,29 @@ class LineSource:
         log: EventLog,
         *,
         waits_for_room: bool,
+        reopen: Callable[[], Awaitable[AsyncOrchestrator]] | None = None,
     ) -> None:
         self.counts = Counts()
         self._inputs = inputs
         self._rejected = rejected
         self._log = log
         self._waits_for_room = waits_for_room
+        self._reopen = reopen
         self._sent: deque[_Sent] = deque()
         self._sent_bytes = 0
 
     async def __call__(self, orchestrator: AsyncOrchestrator) -> None:
         """Send everything; returns when it is answered."""
         self.counts.before_seq = orchestrator.applied_seq
+        self._orchestrator = orchestrator
         try:
-            await self._read_all(orchestrator)
+            await self._read_all()
         except StorageError as error:
             if error.path == self._rejected.path:  # the store's own failures are in the log
                 self._log.error("ingress.failed", path=str(error.path), cause=error.reason)
             raise
 
-    async def _read_all(self, orchestrator: AsyncOrchestrator) -> None:
+    async def _read_all(self) -> None:
         loop = asyncio.get_running_loop()
         async with self._rejected:
             for given in self._inputs:
@@ -137,7 +143,7 @@ class LineSource:
                 names = {} if given.name is None else {"name": given.name}
                 self._log.info("ingress.opened", source=given.source, **names)
                 try:
-                    await self._send_all(orchestrator, given)
+                    await self._send_all(given)
                 finally:
                     self._log.info(
                         "ingress.ended",
@@ -152,19 +158,19 @@ class LineSource:
                     return
         self.counts.is_complete = True
 
-    async def _send_all(self, orchestrator: AsyncOrchestrator, given: Input) -> None:
+    async def _send_all(self, given: Input) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with given.opened() as blocks, aclosing(split_lines(blocks)) as lines:
                 slice_begun_s = loop.time()
                 async for line in lines:
                     self.counts.bytes_read += len(line.data) + line.is_last
-                    await self._take(orchestrator, given, line)
+                    await self._take(given, line)
                     if loop.time() - slice_begun_s > SLICE_S:
                         await asyncio.sleep(0)
                         slice_begun_s = loop.time()
             while self._sent:
-                await self._settle_oldest(orchestrator)
+                await self._settle_oldest()
         except OSError as error:  # the store's own errors are PeninErrors
             self.counts.unreadable = error
         finally:
@@ -172,7 +178,7 @@ class LineSource:
 
     # -- one line -----------------------------------------------------------------------------
 
-    async def _take(self, orchestrator: AsyncOrchestrator, given: Input, line: Line) -> None:
+    async def _take(self, given: Input, line: Line) -> None:
         if not line.is_whole:
             await self._keep(line)
             if line.is_last:
@@ -191,7 +197,7 @@ class LineSource:
             await self._keep(line)
             self._note_refused(given, line, error)
         else:
-            await self._send(orchestrator, message, given, line)
+            await self._send(message, given, line)
 
     async def _keep(self, line: Line) -> None:
         while True:
@@ -217,35 +223,36 @@ class LineSource:
 
     # -- what is on its way -------------------------------------------------------------------
 
-    async def _send(
-        self, orchestrator: AsyncOrchestrator, message: Message, given: Input, line: Line
-    ) -> None:
+    async def _send(self, message: Message, given: Input, line: Line) -> None:
         while self._sent and (
             len(self._sent) >= IN_FLIGHT_MESSAGES_MAX or self._sent_bytes >= IN_FLIGHT_BYTES_MAX
         ):
-            await self._settle_oldest(orchestrator)
+            await self._settle_oldest()
         while True:
             try:
-                answer = asyncio.ensure_future(orchestrator.send_nowait(message))
+                answer = asyncio.ensure_future(self._orchestrator.send_nowait(message))
                 self._note_sent(message, answer, given, line)
                 return
             except MailboxFullError:
                 if not self._sent:
                     # Others fill the mailbox: it waits for its turn, and nothing overtakes it.
-                    sending = asyncio.ensure_future(orchestrator.send(message))
+                    sending = asyncio.ensure_future(self._orchestrator.send(message))
                     self._note_sent(message, sending, given, line)
-                    await self._settle_oldest(orchestrator)
+                    await self._settle_oldest()
                     return
-                await self._settle_oldest(orchestrator)
+                await self._settle_oldest()
+            except ClosedError as error:
+                await self._move(error)
+                await self._send_again()
 
     def _note_sent(
         self, message: Message, answer: asyncio.Future[Ack], given: Input, line: Line
     ) -> None:
         kept = None if message.body.id is None else line
-        self._sent.append(_Sent(message, answer, given, kept))
+        self._sent.append(_Sent(message, answer, given, kept, self._orchestrator))
         self._sent_bytes += len(message.raw)
 
-    async def _settle_oldest(self, orchestrator: AsyncOrchestrator) -> None:
+    async def _settle_oldest(self) -> None:
         """Wait for the oldest answer. Raises what `_settle` raises."""
         answer = self._sent[0].answer
         if not answer.done():
@@ -253,10 +260,8 @@ class LineSource:
             await asyncio.wait({answer})
         try:
             await self._settle()
-        except StorageFullError:
-            if not self._waits_for_room:
-                raise
-            await self._send_again(orchestrator)
+        except (StorageFullError, ClosedError):
+            await self._send_again()
 
     async def _settle(self) -> None:
         """Note the oldest answer, which is there.
@@ -278,18 +283,30 @@ class LineSource:
     def _forget_oldest(self) -> None:
         self._sent_bytes -= len(self._sent.popleft().message.raw)
 
-    async def _send_again(self, orchestrator: AsyncOrchestrator) -> None:
-        """The disk is full: send again, one by one and in order, all that was not stored."""
+    async def _move(self, error: ClosedError) -> None:
+        """The orchestrator is closed: go on with another one, or raise where there is none."""
+        if self._reopen is None:
+            raise error
+        self._orchestrator = await self._reopen()
+
+    async def _send_again(self) -> None:
+        """Send again, one by one and in order, all that was not stored; where that can help."""
         while self._sent:
             sent = self._sent[0]
             if not sent.answer.done():
                 await asyncio.wait({sent.answer})
             try:
                 await self._settle()
+                continue
             except StorageFullError:
+                if not self._waits_for_room:
+                    raise
                 await asyncio.sleep(FULL_PAUSE_S)
-                again = asyncio.ensure_future(orchestrator.send(sent.message))
-                self._sent[0] = sent._replace(answer=again)
+            except ClosedError as error:
+                if sent.receiver is self._orchestrator:
+                    await self._move(error)
+            again = asyncio.ensure_future(self._orchestrator.send(sent.message))
+            self._sent[0] = sent._replace(answer=again, receiver=self._orchestrator)
 
     async def _count_answers(self) -> None:
         """At the end, however it came: what is still on its way is answered, and counted."""

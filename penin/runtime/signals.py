@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from anyio import TASK_STATUS_IGNORED, open_signal_receiver
 from anyio.abc import TaskStatus
@@ -18,7 +18,7 @@ from anyio.abc import TaskStatus
 from penin.logs import EventLog
 
 if TYPE_CHECKING:
-    from penin.runtime.supervisor import Supervisor
+    from penin.logs import EventLog
 
 SECOND_SIGNAL_AFTER_S: Final = 1.0
 """A second signal counts from then on: a terminal and a supervisor often send the first twice."""
@@ -26,8 +26,24 @@ _CHECKPOINT: Final = getattr(signal, "SIGUSR1", None)
 _HANG_UP: Final = getattr(signal, "SIGHUP", None)
 
 
+class Stoppable(Protocol):
+    """What signals are for: the supervisor, or what stands in its place in a command."""
+
+    log: EventLog
+
+    @property
+    def phase(self) -> str:
+        """How far it is, for the log."""
+
+    def stop(self, reason: str) -> None:
+        """Begin the way down."""
+
+    def request_checkpoint(self, reason: str) -> asyncio.Future[int] | None:
+        """Ask for a checkpoint; None where there is nothing to write."""
+
+
 async def watch_signals(
-    supervisor: Supervisor,
+    supervisor: Stoppable,
     exit_now: Callable[[int], object] = os._exit,
     *,
     task_status: TaskStatus[None] = TASK_STATUS_IGNORED,

@@ -61,6 +61,11 @@ class Store:
         """The absolute path of the store, or `:memory:`."""
         return MEMORY if self.directory is None else str(self.directory)
 
+    @property
+    def fs(self) -> FileSystem | None:
+        """Where its files are, with the key where it is encrypted; None in memory."""
+        return self._fs
+
     def index_files(self) -> IndexFiles | None:
         """Its approximate indexes: another process builds them, so on the real disk only."""
         if self.directory is None or not isinstance(self._fs, OsFileSystem):

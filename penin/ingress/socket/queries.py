@@ -21,6 +21,7 @@ from penin.core.values import encode_value, from_wire
 from penin.core.vocabulary import vector_of
 from penin.errors import RefusedTypeError, RefusedValueError
 from penin.ingress.socket import wire
+from penin.runtime.found import found_in
 from penin.runtime.status import worker_status
 
 if TYPE_CHECKING:
@@ -76,6 +77,15 @@ async def _statistics(supervisor: Supervisor, head: bytes, members: Members, wri
     check_members(members, ())
     statistics = await _orchestrator(supervisor).statistics()
     await write(wire.value_line(head, encode_value(statistics, "statistics")))
+
+
+async def _find(supervisor: Supervisor, head: bytes, members: Members, write: Write) -> None:
+    check_members(members, ("name",))
+    actor = supervisor.actor
+    assert actor is not None
+    store = supervisor.store.journal.store
+    found = found_in(actor.state, _name(members, "name"), store=store, at=actor.at)
+    await write(wire.value_line(head, _encode(found)))
 
 
 async def _get(supervisor: Supervisor, head: bytes, members: Members, write: Write) -> None:
@@ -143,6 +153,7 @@ async def _durable(supervisor: Supervisor, head: bytes, members: Members, write:
 
 QUERIES: Final[dict[str, Query]] = {
     "status": _status,
+    "find": _find,
     "get": _get,
     "get_document": _get_document,
     "history": _history,

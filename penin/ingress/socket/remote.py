@@ -24,7 +24,7 @@ from penin.core.transitions import Ack, Message
 from penin.core.values import decode_value, to_wire
 from penin.core.vocabulary import message as message_of
 from penin.errors import ClosedError, PeninError, UsageError
-from penin.ingress.socket.asking import Asking
+from penin.ingress.socket.asking import Answer, Asking
 from penin.ingress.socket.sender import Sender
 from penin.runtime.bulk import send_bulk
 from penin.runtime.open import check_platform
@@ -185,9 +185,9 @@ class RemoteOrchestrator:
         return self._sender.put(message_of(message))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[TransactionBuilder]:
+    async def transaction(self, *, id: str | None = None) -> AsyncIterator[TransactionBuilder]:
         """See `AsyncOrchestrator`."""
-        builder = TransactionBuilder()
+        builder = TransactionBuilder(id)
         yield builder
         message = builder.message()
         if message is not None:
@@ -262,6 +262,10 @@ class RemoteOrchestrator:
         answer = await self._asking.ask("statistics")
         statistics: dict[str, Any] = decode_value(answer.value)
         return statistics
+
+    async def ask(self, query: str, **members: Any) -> Answer:
+        """The answer of the worker to a query of the protocol; see `docs/protocol.md`."""
+        return await self._asking.ask(query, **members)
 
     # -- closing ------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from penin.errors import (
     ClosedError,
     CorruptionError,
     ForbiddenError,
+    IdReusedError,
     JournalFailedError,
     NotKeptError,
     PeninError,
@@ -45,6 +46,7 @@ class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
     path: str | None = None
     position: int | None = None
+    id: str | None = None
     first_seq: int | None = None
     last_seq: int | None = None
 
@@ -136,6 +138,7 @@ def stopping_line(reason: str) -> bytes:
 _KINDS: Final[dict[str, type[PeninError]]] = {
     "refused_value": RefusedValueError,
     "refused_type": RefusedTypeError,
+    "id_reused": IdReusedError,
     "not_kept": NotKeptError,
     "storage_full": StorageFullError,
     "journal_failed": JournalFailedError,
@@ -175,6 +178,8 @@ def error_of(told: WireError) -> PeninError:
     made: PeninError
     if kind in (RefusedValueError, RefusedTypeError):
         made = kind(told.field or "message", reason)
+    elif kind is IdReusedError:
+        made = IdReusedError(told.id or "", told.first_seq or 0)
     elif kind is NotKeptError:
         kept = f"; kept is seq {told.first_seq} to {told.last_seq}"
         made = NotKeptError(

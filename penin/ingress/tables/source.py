@@ -36,6 +36,8 @@ _POSITION: Final = "position"
 class TableSource:
     """Sends one table; called with the orchestrator. `taken` and `is_complete` say how it went.
 
+    Called again after it was interrupted, it goes on where it is known to be stored.
+
     With `restart` it begins at the first row, whatever was stored before. `resumed` is called,
     on the event loop, with the position that it goes on from, if that is not the first.
     A row that is refused is left in `refusal`, and sending ends there; what was sent before is
@@ -81,6 +83,7 @@ class TableSource:
         document = await to_thread.run_sync(progress_name, self._table)
         stored = await orchestrator.get_document(document)
         first = 0 if self._restart else _position(stored)
+        self._restart = False  # called again, it goes on
         if first and self._resumed is not None:
             await self._resumed(first)
         blocks = self._table.read_rows(first)

@@ -12,6 +12,7 @@ from penin.errors import (
     CorruptionError,
     ForbiddenError,
     FormatError,
+    IdReusedError,
     JournalFailedError,
     MailboxFullError,
     NotKeptError,
@@ -34,6 +35,7 @@ def told_of(error):
 SAME = [
     RefusedValueError("task.items[3]", "no such thing"),
     RefusedTypeError("score", "str is not a number"),
+    IdReusedError("batch-17", 9),
     NotKeptError("from_seq", "3 is before what the journal holds", 7, 9),
     StorageFullError("/store/journal/1.jsonl", "No space left on device"),
     JournalFailedError("store x", "Input/output error"),
