@@ -73,11 +73,6 @@ class Store:
         return IndexFiles(self._fs, self.directory)
 
     @property
-    def fs(self) -> FileSystem | None:
-        """What its files are on; None in memory."""
-        return self._fs
-
-    @property
     def key_from(self) -> str | None:
         """Where the key comes from that it is encrypted with; None where it is not."""
         return None if self._fs is None or self._fs.keys is None else self._fs.keys.source

@@ -35,6 +35,7 @@ from penin.ingress.socket.link import Link, dial
 from penin.ingress.socket.wire import Reply, error_of
 from penin.runtime.mailbox import Letter, Mailbox
 from penin.runtime.status import WorkerStatus
+from penin.runtime.trace import traced
 
 MESSAGES_MAX: Final = 10_000
 """How many messages wait to be sent."""
@@ -97,10 +98,11 @@ class Sender:
 
     def put(self, message: Message) -> asyncio.Future[Ack]:
         """A future of the answer, as `Mailbox.put`."""
-        return self._mailbox.put(message, None)
+        return self._mailbox.put(traced(message), None)
 
     def deliver(self, message: Message) -> Awaitable[Ack]:
         """The same, where there is no room after waiting for it."""
+        message = traced(message)
         try:
             return self._mailbox.put(message, None)
         except MailboxFullError:

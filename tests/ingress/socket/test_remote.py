@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 
+import msgspec
 import pytest
 
 import penin
 from penin.core.transitions import Ack
 from penin.errors import (
     ClosedError,
+    IdReusedError,
     MailboxFullError,
     NotRunningError,
     OutcomeUnknownError,
@@ -22,21 +24,29 @@ from penin.errors import (
 )
 from penin.ingress.socket import sender as sender_module
 from penin.ingress.socket.address import SOCKET_NAME
+from penin.runtime.status import WorkerStatus
 from tests.ingress.socket.raw import served, served_on_disk
 from tests.runtime.stores import GatedFileSystem, pending, until, within
 
-STATUS = {
-    "pid": 1,
-    "phase": "running",
-    "dir": "/store",
-    "store": "x",
-    "epoch": 1,
-    "fsync": "always",
-    "applied_seq": 0,
-    "durable_seq": 0,
-    "mailbox_messages": 0,
-    "mailbox_messages_max": 1,
-}
+STATUS = msgspec.to_builtins(
+    WorkerStatus(
+        pid=1,
+        phase="running",
+        dir="/store",
+        store="x",
+        epoch=1,
+        fsync="always",
+        applied_seq=0,
+        durable_seq=0,
+        mailbox_messages=0,
+        mailbox_messages_max=1,
+        at=None,
+        schema_version=0,
+        statistics={},
+        histories={},
+        documents=0,
+    )
+)
 
 
 class Worker:
@@ -163,6 +173,20 @@ async def test_with_an_id_it_is_settled_by_sending_it_again(tmp_path):
             assert following.requests == worker.requests
             (request,) = following.requests
             assert message.items() <= request.items()
+
+
+async def test_a_message_with_an_id_is_stored_once_however_often_it_is_sent(tmp_path):
+    message = {"type": "add_score", "score": 1.0, "id": "batch-17"}
+    async with served_on_disk(tmp_path) as store, penin.connect(tmp_path) as orchestrator:
+        assert await orchestrator.send(message) == Ack(1)
+        for connection in list(store.server.connections):
+            connection.abort()
+        answers = [orchestrator.send_nowait(message) for _ in range(3)]
+        assert [await within(answer) for answer in answers] == [Ack(1)] * 3
+        with pytest.raises(IdReusedError) as raised:
+            await orchestrator.send({**message, "score": 2.0})
+        assert (raised.value.id, raised.value.first_seq) == ("batch-17", 1)
+        assert store.orchestrator.applied_seq == 1
 
 
 async def test_where_no_worker_comes_it_is_told_what_is_certain_and_what_is_not(tmp_path):
