@@ -34,7 +34,8 @@ SIGINT, SIGTERM or SIGHUP comes: then they have --stop-grace-s to finish, everyt
 the exit code is 0. A second signal at least one second later exits at once. SIGUSR1 writes a
 checkpoint. With no worker and without --stdin it holds the store open until a signal comes.
 Meanwhile other processes of the same user can use the store, through its socket. The log goes to
-stderr, or to the file of --log-file, which SIGHUP then opens anew instead of stopping.
+stderr, or to the file of --log-file, which SIGHUP then opens anew instead of stopping. Under
+systemd, Type=notify is right: it tells when it is ready, how far it is, and that it is alive.
 
 A worker is an "async def" function that takes the orchestrator, named as module:function; modules
 of the working directory are found. After -- stand arguments, name=value, the value as JSON where

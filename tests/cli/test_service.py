@@ -43,6 +43,25 @@ def test_ready_status_and_stopping_are_told(kind, place, tmp_path):
     assert penin.load(place / STORE).seq == 3
 
 
+def test_its_time_to_start_and_to_stop_is_extended_while_it_gets_on(place, tmp_path):
+    with Penin(place, "run", "workers:wait") as old, Listener(short_path(tmp_path)) as listener:
+        old.output(1)
+        options = ["--lock-wait-s", "600", "--stop-grace-s", "600"]
+        with Penin(
+            place, "run", "workers:stubborn", *options, NOTIFY_SOCKET=listener.address
+        ) as process:
+            assert listener.until("EXTEND_TIMEOUT_USEC", "60000000")["STATUS"] == "starting"
+            process.event("store.waiting")
+            old.signal(signal.SIGTERM)
+            assert old.end() == ExitCode.SUCCESS
+            listener.until("READY", "1")
+            listener.received.clear()
+            process.signal(signal.SIGTERM)
+            told = listener.until("EXTEND_TIMEOUT_USEC", "60000000")
+            assert told["STOPPING"] == "1"
+            assert told["STATUS"].startswith("draining: seq 0")
+
+
 def test_no_sign_of_life_comes_from_a_loop_that_does_not_turn(place, tmp_path):
     (place / "hanging.py").write_text(
         "import time\n"
