@@ -26,7 +26,7 @@ KEEP_LAST_MIN: Final = 2
 """The newest, and the way back from a damaged one."""
 LEVELS_MAX: Final[dict[Compression, int]] = {"gzip": 9, "zstd": 19}
 """The highest level; the lowest is 1. Beyond 19, zstd takes hundreds of MiB of memory."""
-_KEY_SOURCE: Final = re.compile(r"(file|env|command):(.+)", re.DOTALL)
+_KEY_SOURCE: Final = re.compile(r"(file|env|command):(.*\S.*)", re.DOTALL)
 _SECONDS_OF_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LEVEL: Final = re.compile(r"[0-9]{1,2}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
@@ -149,12 +149,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """A place that a key comes from; as text, what named it."""
+    """A place that a key comes from; as text, what named it, but for the words of a command."""
 
     kind: Literal["file", "env", "command"]
     place: str
 
     def __str__(self) -> str:
+        if self.kind == "command":  # somebody could have put a secret there
+            return f"command:{self.place.split(maxsplit=1)[0]}"
         return f"{self.kind}:{self.place}"
 
 

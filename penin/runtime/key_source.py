@@ -57,32 +57,24 @@ def read_key(source: KeySource) -> bytes:
 
 def read_source(source: KeySource) -> bytes:
     """What is in a place, up to 4 KiB of it. Raises UsageError where there is nothing."""
-    if source.kind == "file":
-        return _from_file(source.place)
+    if source.kind == "command":
+        return _from_command(source)
     if source.kind == "env":
-        return _from_variable(source.place)
-    return _from_command(source.place)
-
-
-def _from_file(place: str) -> bytes:
+        if source.place not in os.environ:
+            raise UsageError(f"{source}: there is no such variable")
+        return os.environ[source.place].encode(errors="replace")
     try:
-        with Path(place).open("rb") as file:
+        with Path(source.place).open("rb") as file:
             return file.read(_TEXT_BYTES_MAX)
     except OSError as error:
-        raise UsageError(f"file:{place}: {error.strerror or error}") from error
+        raise UsageError(f"{source}: {error.strerror or error}") from error
 
 
-def _from_variable(place: str) -> bytes:
-    if place not in os.environ:
-        raise UsageError(f"env:{place}: there is no such variable")
-    return os.environ[place].encode(errors="replace")
-
-
-def _from_command(place: str) -> bytes:
+def _from_command(source: KeySource) -> bytes:
     # Its stderr is ours: what it has to complain about, or to ask, is for the same person.
     try:
         ended = subprocess.run(  # noqa: S603  # it is the owner who names it
-            shlex.split(place),
+            shlex.split(source.place),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             timeout=COMMAND_TIMEOUT_S,
@@ -90,9 +82,9 @@ def _from_command(place: str) -> bytes:
         )
     except subprocess.TimeoutExpired:
         # Without its cause, in which the output would be.
-        raise UsageError(f"command:{place}: it took longer than {COMMAND_TIMEOUT_S:g} s") from None
+        raise UsageError(f"{source}: it took longer than {COMMAND_TIMEOUT_S:g} s") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"command:{place}: {error}") from error
+        raise UsageError(f"{source}: {error}") from error
     if ended.returncode != 0:
-        raise UsageError(f"command:{place}: it ended with {ended.returncode}")
+        raise UsageError(f"{source}: it ended with {ended.returncode}")
     return ended.stdout[:_TEXT_BYTES_MAX]

@@ -151,10 +151,12 @@ class Decrypted:
 
     def map(self) -> memoryview:
         """All of the content, in memory: an encrypted file cannot be mapped."""
-        content = bytearray()
+        content = bytearray(self.size_bytes)  # a little more than is in it
+        end = 0
         for block in self:
-            content += block
-        return memoryview(content).toreadonly()
+            content[end : end + len(block)] = block
+            end += len(block)
+        return memoryview(content)[:end].toreadonly()
 
     def __enter__(self) -> Self:
         return self

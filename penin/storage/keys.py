@@ -152,10 +152,12 @@ class Keys:
 
     def begin(self, fs: FileSystem, directory: Path) -> KeyRing:
         """The ring of a store that is being made; made where there is none yet, durably."""
-        if not fs.exists(directory / KEYS_NAME):
-            ring = KeyRing(str(uuid.uuid4()), ()).extended()
-            write_ring(fs, directory, ring, self.master())
-        return self.ring(fs, directory)
+        if fs.exists(directory / KEYS_NAME):
+            return self.ring(fs, directory)
+        ring = KeyRing(str(uuid.uuid4()), ()).extended()
+        write_ring(fs, directory, ring, self.master())
+        self._rings[directory] = ring  # perhaps there was another one before, which is gone
+        return ring
 
     def master(self) -> bytes:
         """The master key; raises UsageError where it cannot be had."""

@@ -42,10 +42,12 @@ from penin.runtime.verify import verify_store
 from penin.settings import Settings
 from penin.storage.keys import KEYS_NAME
 from tests.core import strategies
-from tests.fakes.crashable_filesystem import CrashableFileSystem
+from tests.fakes.crashable_filesystem import CrashableFileSystem, Effect
 from tests.runtime import indexes
+from tests.runtime.crashing import Diary, Life, live, recovered
 from tests.runtime.migrating import to_1
 from tests.runtime.stores import JOURNAL, STORE, open_on, state_on
+from tests.slices import operations
 from tests.storage.keyed import keyed, master_of, os_keyed
 
 FORMATS = ("json", "safetensors")
@@ -419,6 +421,29 @@ def test_an_encrypted_store_is_opened_with_a_key_from_its_settings(tmp_path: Pat
         with penin.open_sync(tmp_path / "store", settings=settings) as orchestrator:
             orchestrator.put_document("needle", 1)
     assert not any(b"needle" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+async def quiet(life: Life) -> None:
+    """Everything that makes, fills and retires a file."""
+    await life.send(2)
+    await life.checkpoint()
+    await life.send(1, padding=900)
+    await life.checkpoint()
+    await life.send()
+
+
+@pytest.mark.parametrize("effect", ["none", "half", "whole"])
+def test_a_crash_at_any_operation_of_an_encrypted_life_loses_nothing(effect: Effect) -> None:
+    longest = len(live(keyed(), quiet, Diary()).operations)
+    assert longest > 60
+    for number in operations(f"encrypted life {effect}", longest):
+        disk, diary = keyed(), Diary()
+        disk.crash_at, disk.crash_effect = number, effect
+        disk = live(disk, quiet, diary)
+        for left in (disk.after_crash(number), disk.after_kill()):
+            numbers = recovered(left)
+            assert numbers == [float(n) for n in range(1, len(numbers) + 1)]
+            assert diary.acknowledged <= len(numbers) <= diary.sent
 
 
 async def test_a_first_opening_that_finds_no_room_is_done_again() -> None:

@@ -83,6 +83,12 @@ def test_a_command_that_does_not_end_is_ended_and_what_it_printed_is_not_shown(m
     assert error.__suppress_context__, "the output is in what it came from"
 
 
+def test_of_a_command_an_error_names_the_program_alone():
+    with pytest.raises(UsageError) as raised:
+        keys_from(f"command:{sys.executable} -c exit(1) --secret {TEXT}").master()
+    assert str(raised.value) == f"command:{sys.executable}: it ended with 1"
+
+
 def test_no_error_or_repr_has_the_key(tmp_path: Path):
     file = tmp_path / "key"
     file.write_text(TEXT)

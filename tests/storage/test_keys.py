@@ -129,6 +129,18 @@ def test_the_master_key_is_asked_for_once_and_not_before_it_is_needed():
     assert asked == ["key"]
 
 
+def test_a_ring_that_is_made_anew_takes_the_place_of_one_that_was_known():
+    fs, keys = CrashableFileSystem(), keys_of()
+    fs.make_directory(STORE)
+    first = keys.begin(fs, STORE)
+    assert keys.begin(fs, STORE) is first
+    fs.unlink(PATH)
+    second = keys.begin(fs, STORE)
+    assert second.store != first.store
+    assert secrets_in(read_ring(fs, STORE, FIRST)) == secrets_in(second)
+    assert keys.ring(fs, STORE) is second
+
+
 def test_a_file_that_cannot_be_read_or_written_is_told_with_its_path(tmp_path):
     fs = with_ring()
     fs.fail("rename", 28)
