@@ -23,8 +23,10 @@ from penin.core.snapshots import Envelope
 from penin.core.state import HISTORY_MAXLEN_DEFAULT, State
 from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message
+from penin.errors import RefusedValueError
 from penin.settings import check_level
 from penin.storage.compression import split_suffix, suffix_of
+from penin.storage.encryption import ENCRYPTED_SUFFIX
 from penin.storage.files import replace_file
 from penin.storage.filesystem import FileBlocks, OsFileSystem
 
@@ -140,12 +142,15 @@ class OmegaMetaOrchestrator(StateReader):
         With the suffix `.safetensors` it is one that any reader of safetensors opens; with any
         other one it is JSON, which the standard `json` module reads. A further suffix `.gz` or
         `.zst` compresses it (`state.json.zst`); `level` is 1 to 9 for gzip (6) and 1 to 19 for
-        zstd (3), which needs the extra `penin[zstd]` (UsageError). When it returns, the file is
+        zstd (3), which needs the extra `penin[zstd]` (UsageError). `.enc`, the suffix of encrypted
+        files, is refused (RefusedValueError): there is no key. When it returns, the file is
         complete and synced under its name; on any failure (OSError, or CorruptionError where the
         state is in a mapped file that is damaged) the old file is untouched.
         """
         path = Path(filepath).resolve()
         suffix = suffix_of(path)
+        if suffix.endswith(ENCRYPTED_SUFFIX):
+            raise RefusedValueError("filepath", "only a store is encrypted; this would be plain")
         check_level(split_suffix(suffix)[1], level)
         replace_file(path, encode_state(self._state.view(), Envelope(), suffix, level=level))
 

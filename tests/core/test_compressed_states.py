@@ -18,6 +18,7 @@ from penin.core.snapshots import Envelope
 from penin.errors import (
     CorruptionError,
     ExpansionError,
+    KeyRequiredError,
     RefusedTypeError,
     RefusedValueError,
     StorageError,
@@ -66,6 +67,17 @@ def test_a_state_is_saved_and_loaded_by_the_suffix_of_the_file(tmp_path, suffix)
     filled().save_state(path)
     assert content_of(loaded(path)) == content_of(filled())
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".json.enc", ".safetensors.zst.enc"])
+def test_no_plain_file_is_saved_under_the_suffix_of_an_encrypted_one(tmp_path, suffix):
+    path = tmp_path / f"state{suffix}"
+    with pytest.raises(RefusedValueError, match="filepath: only a store is encrypted"):
+        filled().save_state(path)
+    assert not path.exists()
+    path.write_bytes(b"{}")
+    with pytest.raises(KeyRequiredError):
+        OmegaMetaOrchestrator().load_state(path)
 
 
 @pytest.mark.parametrize(("suffix", "level"), [(".json.gz", 9), (".json.zst", 19)])
