@@ -35,8 +35,9 @@ from penin.ingress.rejected import REJECTED_NAME, RejectedLines
 from penin.ingress.socket.server import SocketServer
 from penin.logs import Logs, configure
 from penin.runtime.key_source import files_with
+from penin.runtime.metrics_server import MetricsServer
 from penin.runtime.run import Service
-from penin.runtime.ways_in import Server
+from penin.runtime.ways_in import Companion, Server
 from penin.runtime.workers import make_workers
 from penin.settings import Settings
 
@@ -70,6 +71,14 @@ def run(
             help="Let other processes of the same user use the store, through its penin.sock.",
         ),
     ] = True,
+    metrics: Annotated[
+        str | None,
+        option("metrics", "Serve /metrics, /healthz and /readyz there, such as 127.0.0.1:9464."),
+    ] = None,
+    metrics_anywhere: Annotated[
+        bool,
+        option("metrics_anywhere", "Allow --metrics an address that others than this host reach."),
+    ] = False,
     dir: Directory = DIR_DEFAULT,  # the word of the option
     log_file: LogFileOption = None,
     log_format: LogFormatOption = "auto",
@@ -91,7 +100,17 @@ def run(
             ),
             stdin=stdin,
             servers=[SocketServer()] if socket else [],
+            companions=_companions(metrics, anywhere=metrics_anywhere),
         )
+
+
+def _companions(metrics: str | None, *, anywhere: bool) -> list[Companion]:
+    """Who tells others how the worker is: the service manager, whoever asks for metrics."""
+    manager = service_manager()
+    found: list[Companion] = [] if manager is None else [manager.run]
+    if metrics is not None:
+        found.append(MetricsServer(metrics, anywhere=anywhere).run)
+    return found
 
 
 def _run(
@@ -102,11 +121,11 @@ def _run(
     *,
     stdin: bool,
     servers: list[Server],
+    companions: list[Companion],
 ) -> int:
     names, arguments = split_arguments(words)
     if arguments and not names:
         raise UsageError(f"{', '.join(arguments)}: there is no worker to give an argument to")
-    manager = service_manager()
     put_working_directory_on_path()
     functions = [load_worker(name) for name in names]
     logs = make_logs()
@@ -116,7 +135,7 @@ def _run(
         rejected = RejectedLines(directory, files_with(settings.key_from))
         source = LineSource([Input()], rejected, logs, waits_for_room=True)
         sources = [source] if stdin else []
-        companions = [] if manager is None else [manager.run]
+        companions = [source.tell_refusals, *companions] if stdin else companions
         service = Service(
             made, directory, settings, sources, logs, companions=companions, servers=servers
         )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from anyio import move_on_after
+from anyio.abc import TaskStatus
 
 from penin.core.transitions import OK, Ack, Message, Origin
 from penin.core.vocabulary import message as message_of
@@ -44,6 +45,7 @@ from penin.logs import EventLog
 
 if TYPE_CHECKING:
     from penin.runtime.protocol import AsyncOrchestrator
+    from penin.runtime.supervisor import Supervisor
 
 IN_FLIGHT_MESSAGES_MAX: Final = 4096
 IN_FLIGHT_BYTES_MAX: Final = 16 * 2**20
@@ -123,6 +125,11 @@ class LineSource:
         self._reopen = reopen
         self._sent: deque[_Sent] = deque()
         self._sent_bytes = 0
+
+    async def tell_refusals(self, supervisor: Supervisor, *, task_status: TaskStatus[None]) -> None:
+        """Let the metrics of a worker know how many lines of stdin were refused; a companion."""
+        supervisor.metrics.refusals["stdin"] = lambda: self.counts.refused
+        task_status.started()
 
     async def __call__(self, orchestrator: AsyncOrchestrator) -> None:
         """Send everything; returns when it is answered."""

@@ -23,6 +23,7 @@ class SilentLog:
     """An `EventLog` that drops everything: for a host that has not asked for any logs."""
 
     enabled: bool = False
+    dropped: int = 0
     reopen: None = None
 
     def bind(self, **fields: object) -> None:

@@ -44,6 +44,10 @@ class EventLog(Protocol):
         A copy is entered and never `context` itself, which its owner may be running in.
         """
 
+    @property
+    def dropped(self) -> int:
+        """How many events were not handed on, for want of room or of time."""
+
     def bind(self, **fields: object) -> None:
         """Gives every event from now on these fields, in place of those of an earlier call.
 
@@ -308,6 +312,7 @@ EVENTS: Final[dict[str, Event]] = {
         ("cause",),
         ("exception",),
     ),
+    "metrics.served": Event("info", "Metrics and health can be asked for over HTTP.", ("address",)),
     "message.refused": Event(
         "warning",
         "A message from outside was refused at the door; nothing changed.",
@@ -332,6 +337,7 @@ EVENTS: Final[dict[str, Event]] = {
 }
 
 FIELDS: Final[dict[str, str]] = {
+    "address": "the host and the port",
     "action": "what the signal led to",
     "bytes": "the size of the snapshot, in bytes",
     "cause": "what went wrong, in a sentence",

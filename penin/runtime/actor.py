@@ -56,7 +56,8 @@ class _Append(msgspec.Struct, gc=False):
 class Actor:
     """Owns the state; the only caller of `State.apply_all` on a live one.
 
-    `listeners` are told the seq whenever a batch was applied.
+    `listeners` are told the seq whenever a batch was applied. `batches` and `messages` count what
+    was applied, and `refused` the messages for which there was no room on the disk.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Actor:
         self.failure: PeninError | None = None
         self.has_bug = False
         self.durable_seq = journal.durable_seq
+        self.batches = self.messages = self.refused = 0
         self.listeners: list[Callable[[int], None]] = []
         self._mailbox = mailbox
         self._journal = journal
@@ -203,6 +205,8 @@ class Actor:
                 await asyncio.sleep(0)
                 begun_s = loop.time()
             seq = self._apply_slice(seq, letters[start : start + step])
+        self.batches += 1
+        self.messages += len(letters)
         # The next append may be durable already, and is not applied.
         self.note_durable(min(self._journal.durable_seq, append.last_seq))
         for listener in self.listeners:
@@ -248,6 +252,7 @@ class Actor:
         if not self._is_full:
             self._is_full = True
             self._log.warning("storage.full", cause=error.reason, path=str(error.path))
+        self.refused += len(batch)
         self.note_durable(self._journal.durable_seq)  # cutting back synced what was before
         for letter in self._repeats.withdraw(batch):
             if not letter.answer.done():

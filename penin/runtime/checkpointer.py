@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -33,6 +34,7 @@ from penin.settings import Settings, duration_s
 from penin.storage.compression import split_suffix
 from penin.storage.retention import CHECKPOINTS_KEPT_MIN, Retention
 from penin.storage.snapshots import JSON_SUFFIX
+from penin.storage.timings import Timings
 
 SMALL_BYTES: Final = 16 * 2**20
 """A snapshot of up to this size is written whenever it is due. A larger one has to pay for itself:
@@ -48,6 +50,8 @@ class Checkpointer:
     """Writes checkpoints: on a timer, after so many transitions, and on request.
 
     One that nobody asked for is left out where it would not pay for itself (`SMALL_BYTES`).
+    `durations` are those of the checkpoints that were written, `finished_s` is when the last one
+    was (by `time.monotonic`; None before the first), and `failures` counts the others.
     """
 
     def __init__(
@@ -64,7 +68,10 @@ class Checkpointer:
     ) -> None:
         self.snapshot_seq = snapshot_seq
         self.blocks_written = 0  # of all snapshots; read to see whether one gets on
-        self._snapshot_bytes = snapshot_bytes
+        self.snapshot_bytes = snapshot_bytes
+        self.durations = Timings()
+        self.finished_s: float | None = None
+        self.failures = 0
         self._store = store
         self._actor = actor
         self._journal_thread = journal_thread
@@ -108,7 +115,7 @@ class Checkpointer:
             self._wanted.set()
 
     def _pays(self) -> bool:
-        size = self._snapshot_bytes
+        size = self.snapshot_bytes
         return size <= SMALL_BYTES or self._store.size_bytes(self.snapshot_seq) >= size
 
     def abort(self) -> None:
@@ -203,11 +210,14 @@ class Checkpointer:
         except JournalFailedError:
             raise  # the end of everything, and logged as that
         except (PeninError, OSError) as error:
+            self.failures += 1
             self._log.error("checkpoint.failed", reason=reason, seq=seq, cause=str(error))
             raise
-        self.snapshot_seq, self._snapshot_bytes = seq, size
+        self.snapshot_seq, self.snapshot_bytes = seq, size
         self._valid_seqs = [*self._valid_seqs, seq][-CHECKPOINTS_KEPT_MIN:]
+        self.finished_s = time.monotonic()
         seconds = round(loop.time() - begun_s, 6)
+        self.durations.observe(seconds)
         self._log.info("checkpoint.finished", reason=reason, seq=seq, bytes=size, seconds=seconds)
         self._note_large(size)
         await self._sign_head(envelope, seq)

@@ -48,6 +48,11 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._letters)
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the queued messages have."""
+        return self._bytes
+
     def open(self) -> None:
         """Take messages from now on."""
         self._refusal = None

@@ -13,6 +13,7 @@ from penin.core.migration import Migration, Schema, schema_of
 from penin.logs import EventLog, embedded_logger
 from penin.runtime.interpreter import interpreter_of_a_service
 from penin.runtime.leftovers import Leftover, Threads, end_tasks
+from penin.runtime.metrics import watch_process
 from penin.runtime.open import check_platform
 from penin.runtime.signals import watch_signals
 from penin.runtime.store import resolved, store_at
@@ -130,7 +131,7 @@ class Service:
             schema=self._schema,
             workers=self._workers,
             sources=self._sources,
-            companions=[watch_signals, *self._companions],
+            companions=[watch_signals, watch_process, *self._companions],
             servers=self._servers,
         )
         await supervisor.run()

@@ -13,11 +13,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from anyio import TASK_STATUS_IGNORED, fail_after, move_on_after
+from anyio import TASK_STATUS_IGNORED, move_on_after
 from anyio.abc import TaskStatus
 
+from penin.runtime.health import NO_ROOM, Health
 from penin.runtime.notify import NotifySocket
-from penin.storage.filesystem import FULL_ERRNOS
 
 if TYPE_CHECKING:
     from penin.runtime.supervisor import Supervisor
@@ -51,13 +51,13 @@ class ServiceManager:
         self._cause: str | None = None
         self._progress: tuple[int, ...] = ()
         self._stopping_s: float | None = None
-        self._probe: asyncio.Future[None] | None = None
 
     async def run(
         self, supervisor: Supervisor, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED
     ) -> None:
         """Tell until cancelled. What cannot be sent is logged once, and tried again."""
         self._supervisor = supervisor
+        self._health = Health(supervisor, self._patience_s)
         with contextlib.closing(NotifySocket(self._address)) as self._socket:
             task_status.started()
             try:
@@ -126,35 +126,12 @@ class ServiceManager:
 
     async def _look(self) -> None:
         """Find out whether the actor answers and the disk takes writes."""
-        cause = await self._illness()
+        cause = await self._health.of_all()
+        if cause == NO_ROOM:
+            cause = None
         if cause is not None and self._cause is None:
             self._supervisor.log.error("watchdog.withheld", cause=cause)
         self._cause = cause
-
-    async def _illness(self) -> str | None:
-        """What is wrong, in a sentence; None where nothing is."""
-        supervisor = self._supervisor
-        assert supervisor.actor is not None
-        loop = asyncio.get_running_loop()
-        begun_s, cause = loop.time(), "the disk does not answer"
-        try:
-            with fail_after(self._patience_s):
-                if self._probe is None or self._probe.done():
-                    self._probe = supervisor.probe_disk()
-                    self._probe.add_done_callback(_looked_at)
-                await asyncio.shield(self._probe)
-                cause = "the actor does not answer"
-                async with supervisor.actor.between_commits():
-                    pass
-        except TimeoutError:
-            took_s = loop.time() - begun_s
-            if took_s > 2 * self._patience_s:  # what has answered meanwhile was not looked at
-                return f"the event loop did not turn for {took_s:.1f} s"
-            return cause
-        except OSError as error:
-            is_full = error.errno in FULL_ERRNOS
-            return None if is_full else f"the disk takes no writes: {error.strerror}"
-        return None
 
     def _send(self, *lines: str) -> bool:
         """Send; whether it was taken. That nobody is there is logged the first time."""
@@ -169,9 +146,3 @@ class ServiceManager:
                 )
             self._is_unheard = True
             return False
-
-
-def _looked_at(probe: asyncio.Future[None]) -> None:
-    """Take note of how it ended, also where nobody has waited until then."""
-    if not probe.cancelled():
-        probe.exception()

@@ -9,6 +9,7 @@ import msgspec
 
 from penin.core.reader import StateReader
 from penin.core.values import to_wire
+from penin.runtime.metrics import MetricsView
 
 if TYPE_CHECKING:
     from penin.runtime.supervisor import Supervisor
@@ -42,6 +43,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     statistics: dict[str, Any]
     histories: dict[str, HistoryStatus]
     documents: int
+    metrics: MetricsView | None = None  # of a worker that says none, None
 
 
 def worker_status(supervisor: Supervisor) -> WorkerStatus:
@@ -68,4 +70,5 @@ def worker_status(supervisor: Supervisor) -> WorkerStatus:
             for name, history in reader.histories.items()
         },
         documents=len(reader.documents),
+        metrics=supervisor.metrics.view(),
     )

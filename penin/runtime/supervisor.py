@@ -29,6 +29,7 @@ from penin.runtime.actor import Actor
 from penin.runtime.checkpointer import Checkpointer
 from penin.runtime.indexer import Indexer
 from penin.runtime.mailbox import Mailbox
+from penin.runtime.metrics import Metrics
 from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.reclaimer import Reclaimer
 from penin.runtime.recovery import Recovered, RecoveryAbandonedError, recover
@@ -85,6 +86,7 @@ class Supervisor:
         self.orchestrator: EmbeddedOrchestrator | None = None
         self.actor: Actor | None = None
         self.sealer = Sealer(store.sealed)
+        self.metrics = Metrics(self)
         self._checkpointer: Checkpointer | None = None
         self._caretakers: list[Reclaimer | Indexer] = []
         self._schema = schema
@@ -265,6 +267,7 @@ class Supervisor:
             snapshot_seq=recovered.snapshot_seq or 0,
             snapshot_bytes=recovered.snapshot_bytes,
         )
+        self.metrics.begin(self.actor, self._checkpointer)
         reclaimer = Reclaimer(recovered.state.knowledge_base, self.log)
         self.actor.listeners.append(reclaimer.note_applied)
         indexer = Indexer(self.store, self.actor, self.log)

@@ -39,6 +39,7 @@ from penin.storage.journal_names import JournalFile, journal_path
 from penin.storage.ports import Journal
 from penin.storage.reader import JournalEnd, JournalReader
 from penin.storage.repair import Repairs, repair
+from penin.storage.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -80,6 +81,7 @@ class FileJournal:
         self._unsynced_since = 0.0  # by the clock; counts only while something is unsynced
         self._leftover: Path | None = None  # a file begun in vain that could not be removed
         self._repairs = Repairs()
+        self._syncs = Timings()
         self._seal: Seal | None = None  # of the lines of the newest file, where it is encrypted
 
     # -- what it is -----------------------------------------------------------------------------
@@ -130,6 +132,10 @@ class FileJournal:
     @property
     def repairs(self) -> Repairs:
         return self._repairs
+
+    @property
+    def syncs(self) -> Timings:
+        return self._syncs
 
     # -- reading and opening --------------------------------------------------------------------
 
@@ -218,7 +224,10 @@ class FileJournal:
             self.sync()
 
     def sync(self) -> None:
+        is_needed, begun_s = self._open_file.unsynced, self._clock()
         self._open_file.sync()
+        if is_needed:
+            self._syncs.observe(self._clock() - begun_s)
         self._durable_seq = self.last_seq
 
     def sync_due_s(self) -> float | None:

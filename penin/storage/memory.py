@@ -33,6 +33,7 @@ from penin.storage.snapshots import (
     digest_of,
     original_name,
 )
+from penin.storage.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -94,6 +95,10 @@ class MemoryJournal:
     @property
     def repairs(self) -> Repairs:
         return Repairs()
+
+    @property
+    def syncs(self) -> Timings:
+        return Timings()
 
     def size_bytes(self, after_seq: int = 0) -> int:
         older = zip(self._parts, self._parts[1:], strict=False)

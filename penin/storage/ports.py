@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from penin.storage.commits import Commit, ForkedFrom
     from penin.storage.repair import Repairs
     from penin.storage.tail import Torn
+    from penin.storage.timings import Timings
 
 
 class Journal(Protocol):
@@ -51,6 +52,10 @@ class Journal(Protocol):
     @property
     def tail(self) -> Torn | None:
         """The torn tail that the last reading stopped at."""
+
+    @property
+    def syncs(self) -> Timings:
+        """How long making durable took, each time."""
 
     @property
     def repairs(self) -> Repairs:

@@ -200,6 +200,7 @@ class RecordedLog:
     def __init__(self) -> None:
         self.enabled = True
         self.reopen: Callable[[], None] | None = None
+        self.dropped = 0
         self.bound: dict[str, object] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
         self._something = asyncio.Event()

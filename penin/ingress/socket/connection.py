@@ -249,6 +249,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, head: bytes, error: PeninError) -> None:
         if isinstance(error, RefusedError):
+            self._server.refused += 1
             self._server.log.warning(
                 "message.refused",
                 source=SOURCE,

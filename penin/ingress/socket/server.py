@@ -39,6 +39,7 @@ class SocketServer:
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
         self.long_lines = LongLines()
+        self.refused = 0  # messages
         self._turns: deque[Connection] = deque()
         self._has_turn: set[Connection] = set()
         self._is_scheduled = False
@@ -53,6 +54,7 @@ class SocketServer:
         self.supervisor = supervisor
         self.orchestrator: EmbeddedOrchestrator = supervisor.orchestrator
         self.log: EventLog = supervisor.log
+        supervisor.metrics.refusals[SOURCE] = lambda: self.refused
         path = directory / SOCKET_NAME
         loop = asyncio.get_running_loop()
         self._loop = loop
