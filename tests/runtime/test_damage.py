@@ -4,8 +4,8 @@ One small store with everything in it that a store can have: two checkpoints, th
 older one on, sealed files, a `rebase`, and messages after the newest checkpoint. Every byte of each
 file is changed, one at a time, and each file is cut at every length (all of them with
 `PENIN_TESTS=long`, otherwise some that the seed chooses). Then everything is read that can be: the
-state as it is now, by a reader and by a recovery, and every state of the past that is kept. What
-comes out is
+state as it is now, by a reader and by a recovery, the older checkpoint by itself, and one between
+the two checkpoints. What comes out is
 
 - the state that was there,
 - or a named error, at the latest when the damaged part is first read,
@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -33,6 +34,7 @@ from penin.core.state import State
 from penin.errors import RefusedError, StorageError
 from penin.runtime.past import read_state, state_at
 from penin.runtime.recovery import recover
+from penin.runtime.restore import Place
 from penin.runtime.store import store_at
 from penin.settings import Settings
 from penin.storage.journal_names import journal_file
@@ -109,26 +111,26 @@ def whole(name: str) -> Whole:
     return Whole(fs, {state.seq: bits(state) for state in found}, kept)
 
 
-def files_of(fs: CrashableFileSystem, directory: Path = STORE) -> Iterator[Path]:
-    """Every file once, though it may have two names."""
-    seen = set()
-    for name in fs.names(directory):
-        path = directory / name
-        if name in ("checkpoints", "journal", "sealed"):
-            yield from files_of(fs, path)
-        elif not name.startswith("state.before-schema") and id(fs._file(path)) not in seen:
-            seen.add(id(fs._file(path)))
-            yield path
+def files_of(fs: CrashableFileSystem) -> list[Path]:
+    """Every file once, though it may have two names; but for the state before the migration."""
+    found: dict[int, Path] = {}
+    for part in ("", "checkpoints", "journal", "sealed"):
+        for name in fs.names(STORE / part):
+            path = STORE / part / name
+            if "." in name or part == "sealed":
+                found.setdefault(id(fs._file(path)), path)
+    return [path for path in found.values() if not path.name.startswith("state.before-schema")]
 
 
-def damages(name: str, path: Path, content: bytes) -> Iterator[tuple[bytes, bool]]:
-    """What is in a file instead, and whether it was cut."""
-    for at in some_of(f"{name} {path.name} changed", len(content), PLACES):
-        changed = bytearray(content)
-        changed[at] ^= 1 << at % 8
-        yield bytes(changed), False
-    for size in some_of(f"{name} {path.name} cut", len(content), PLACES):
-        yield content[:size], True
+def damages(kind: str, name: str, content: bytes) -> Iterator[bytes]:
+    """What is in a file instead: with a byte changed, or cut."""
+    for at in some_of(f"{kind} {name}", len(content), PLACES):
+        if kind == "cut":
+            yield content[:at]
+        else:
+            changed = bytearray(content)
+            changed[at] ^= 1 << at % 8
+            yield bytes(changed)
 
 
 def recovered(fs: CrashableFileSystem) -> State:
@@ -162,41 +164,33 @@ def check(store: Whole, fs: CrashableFileSystem, *, may_be_prefix: bool, is_betw
         if state.seq != store.last_seq:
             assert may_be_prefix
             assert is_between or is_told(fs)
-    for seq, expected in store.states.items():
+    older, newer = store.checkpoints
+    between = max(seq for seq in store.states if seq < newer)
+    for place, seq in ((Place(checkpoint=older), older), (Place(seq=between), between)):
         try:
-            past = state_at(STORE, seq=seq, fs=fs)
+            past = state_at(STORE, **msgspec.structs.asdict(place), fs=fs)
             found = bits(past.state)
         except (StorageError, FileNotFoundError, RefusedError):
             continue
-        assert found == expected, f"another state at {seq}"
-    for seq in store.checkpoints:
-        try:
-            found = bits(state_at(STORE, checkpoint=seq, fs=fs).state)
-        except (StorageError, RefusedError):
-            continue
-        assert found == store.states[seq], f"another state in checkpoint {seq}"
+        assert found == store.states[seq], f"another state at {place}"
 
 
 @pytest.mark.sliced
 @pytest.mark.parametrize("name", VARIANTS)
-def test_damage_anywhere_in_a_store_is_the_same_state_a_named_error_or_a_prefix(name):
+@pytest.mark.parametrize("kind", ["changed", "cut"])
+def test_damage_anywhere_in_a_store_is_the_same_state_a_named_error_or_a_prefix(kind, name):
     store = whole(name)
     fs = store.fs
-    paths = list(files_of(fs))
-    kinds = {path.relative_to(STORE).parts[0] for path in paths}
-    assert {"checkpoints", "journal", "sealed"} <= kinds
+    paths = files_of(fs)
+    assert {path.parent.name for path in paths} == {"store", "checkpoints", "journal", "sealed"}
     newest = max(path for path in paths if journal_file(path) is not None)
     for path in paths:
         content = fs.content(path)
-        for damaged, is_cut in damages(name, path, content):
+        for damaged in damages(kind, f"{name} {path.name}", content):
             fs.replace_content(path, damaged)
-            is_last_byte = not is_cut and damaged[:-1] == content[:-1]
-            check(
-                store,
-                fs,
-                may_be_prefix=path == newest and (is_cut or is_last_byte),
-                is_between=is_cut and (not damaged or damaged.endswith(b"\n")),
-            )
+            is_between = kind == "cut" and (not damaged or damaged.endswith(b"\n"))
+            is_end = kind == "cut" or damaged[:-1] == content[:-1]
+            check(store, fs, may_be_prefix=path == newest and is_end, is_between=is_between)
         fs.replace_content(path, content)
     check(store, fs, may_be_prefix=False, is_between=False)
     assert bits(read_state(STORE, fs)) == store.states[store.last_seq]
