@@ -266,16 +266,18 @@ Make a new store of a snapshot file or of another store, which is left as it is.
 
 FILE is the directory of a store, or a snapshot of any version: the state.json, state.safetensors
 or a checkpoint of a store, a file of save_state, or a file of the original format; a name that ends
-in .gz or .zst says that it is compressed. The new store has an id of its own, snapshots of
---format, compressed as --compress says, goes on from the seq of what it came from, and names that
-in "forked_from". Of a store, also one that is in use, all is taken; of a snapshot, not what a
-journal holds after it. A file whose digest does not match is refused, unless --accept-edited says
-that you have edited it yourself.
+in .gz or .zst says that it is compressed, and in .enc that it is encrypted. The new store has an id
+of its own, snapshots of --format, compressed as --compress says and encrypted where --key-from
+names a key, goes on from the seq of what it came from, and names that in "forked_from". Of a store,
+also one that is in use, all is taken; of a snapshot, not what a journal holds after it. A file
+whose digest does not match is refused, unless --accept-edited says that you have edited it
+yourself.
 
 \b
   penin convert old/state.json --to memory
   penin convert memory --to faster --format safetensors
   penin convert memory --to smaller --compress zstd:9
+  penin convert memory --to encrypted --key-from file:/etc/penin.key
   penin convert edited.json --accept-edited --to mended
 """
 

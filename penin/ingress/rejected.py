@@ -29,7 +29,7 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from anyio import CancelScope
 
 from penin.errors import StorageError
-from penin.storage.filesystem import FILE_MODE, FileBlocks, FileSystem, storage_error
+from penin.storage.filesystem import FILE_MODE, FileBlocks, FileSystem, OsFileSystem, storage_error
 from penin.storage.keys import KeyRing, check_encryption
 from penin.storage.record_encryption import RecordCipher, opened_record
 
@@ -41,12 +41,12 @@ class RejectedLines:
 
     An async context manager; the file is made when the first line is refused. Raises StorageError
     (StorageFullError where there is no room) where a line cannot be kept. In an encrypted store,
-    of which `fs` has the key, what is appended is encrypted.
+    of which `fs` has the key, what is appended is encrypted; KeyRequiredError where it has none.
     """
 
     def __init__(self, directory: Path, fs: FileSystem | None = None) -> None:
         self.path = directory / REJECTED_NAME
-        self._fs = fs
+        self._fs: FileSystem = OsFileSystem() if fs is None else fs
         self._cipher: RecordCipher | None = None
         self._file: AsyncFileIO | None = None
         self._inside_line = False
@@ -93,7 +93,8 @@ class RejectedLines:
             self._inside_line = not ends_line
 
     def _new_cipher(self) -> RecordCipher | None:
-        if self._fs is None or self._fs.keys is None:
+        check_encryption(self._fs, self.path.parent)
+        if self._fs.keys is None:
             return None
         return RecordCipher(self._fs.keys.ring(self._fs, self.path.parent))
 

@@ -494,6 +494,15 @@ def test_rejected_lines_are_encrypted_and_come_back_byte_for_byte(tmp_path: Path
     for _ in range(2):
         asyncio.run(reject())
     path = place / "rejected.jsonl"
+    kept = path.read_bytes()
+
+    async def reject_without_the_key() -> None:
+        async with RejectedLines(place) as rejected:
+            await rejected.append(b"needle")
+
+    with pytest.raises(KeyRequiredError):
+        asyncio.run(reject_without_the_key())
+    assert path.read_bytes() == kept
     assert b"needle" not in path.read_bytes()
     expected = b"".join(line + b"\n" for line in [*lines, b"needle"]) * 2
     assert b"".join(read_rejected(place, fs)) == expected
