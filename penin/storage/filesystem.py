@@ -61,7 +61,7 @@ class FileSystem(Protocol):
 
     @property
     def keys(self) -> Keys | None:
-        """What opens the encrypted stores on it; None where only plain ones are opened."""
+        """What opens the encrypted stores on it; None: only plain ones are opened."""
 
     def open_read(self, path: Path) -> int:
         """Open an existing file for reading. A symlink is refused."""
@@ -137,11 +137,7 @@ class FileSystem(Protocol):
 
 
 class OsFileSystem:
-    """The real file system.
-
-    Linux is what it runs on. macOS (where only `F_FULLFSYNC` reaches the platter) and Windows
-    (no positional reads, no directory sync, no lock) are written for and untested.
-    """
+    """The real file system: Linux. macOS and Windows (no lock there) are untested."""
 
     def __init__(self, keys: Keys | None = None) -> None:
         self.keys = keys
@@ -310,51 +306,41 @@ class FileBlocks:
     """
 
     def __init__(self, fs: FileSystem, path: Path) -> None:
-        self._fs = fs
-        self._path = path
+        self.fs = fs
+        self.path = path
         self._fd = fs.open_read(path)
-
-    @property
-    def fs(self) -> FileSystem:
-        """What the file is on."""
-        return self._fs
-
-    @property
-    def path(self) -> Path:
-        """Where the file was found."""
-        return self._path
 
     @property
     def size_bytes(self) -> int:
         """How long the file is."""
-        return self._fs.size(self._fd)
+        return self.fs.size(self._fd)
 
     @property
     def identity(self) -> tuple[int, int]:
         """What tells this file from all others."""
-        return self._fs.identity(self._fd)
+        return self.fs.identity(self._fd)
 
     def map(self) -> memoryview:
         """The whole file as `FileSystem.map` gives it; raises `StorageError`."""
         try:
-            return self._fs.map(self._fd)
+            return self.fs.map(self._fd)
         except OSError as error:
-            raise storage_error(self._path, error) from error
+            raise storage_error(self.path, error) from error
 
     def __iter__(self) -> Iterator[bytes]:
         offset = 0
         try:
-            while block := self._fs.read(self._fd, READ_BYTES, offset):
+            while block := self.fs.read(self._fd, READ_BYTES, offset):
                 yield block
                 offset += len(block)
         except OSError as error:
-            raise storage_error(self._path, error) from error
+            raise storage_error(self.path, error) from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._fs.close(self._fd)
+        self.fs.close(self._fd)
 
 
 def write_synced(fs: FileSystem, path: Path, chunks: Iterable[bytes | memoryview]) -> int:

@@ -15,25 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import penin
-from penin.core import NumericVectorArtifact, bulk
-from penin.core.formats import encode_state
-from penin.core.migration import Schema
 from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.errors import (
     CorruptionError,
-    FormatError,
     KeyRequiredError,
     NotEncryptedError,
     PeninError,
-    RefusedValueError,
-    StorageError,
     WrongKeyError,
 )
 from penin.ingress.rejected import RejectedLines, read_rejected
 from penin.runtime.backup import backup_at
 from penin.runtime.convert import convert, new_store
-from penin.runtime.ledger import Selection, read_entries, read_head, verify_chain
 from penin.runtime.past import read_state, read_store, state_at
 from penin.runtime.progress import Progress
 from penin.runtime.repair import plan_repair, repair
@@ -45,79 +38,25 @@ from tests.core import strategies
 from tests.fakes.crashable_filesystem import CrashableFileSystem, Effect
 from tests.runtime import indexes
 from tests.runtime.crashing import Diary, Life, live, recovered
-from tests.runtime.migrating import to_1
-from tests.runtime.stores import JOURNAL, STORE, open_on, state_on
+from tests.runtime.encrypted import (
+    CHOSEN,
+    FORMATS,
+    MATRIX,
+    NEEDLES,
+    bits,
+    each,
+    made,
+    paths_in,
+    scored,
+)
+from tests.runtime.stores import STORE, open_on, state_on
 from tests.slices import operations
 from tests.storage.keyed import keyed, master_of, os_keyed
 
-FORMATS = ("json", "safetensors")
-CHOSEN = [
-    {"format": "json"},
-    {"format": "safetensors"},
-    {"format": "json", "compress": "gzip"},
-    {"format": "safetensors", "compress": "zstd"},
-]
-each = pytest.mark.parametrize("chosen", CHOSEN)
 pytestmark = pytest.mark.sliced
-NEEDLES = (b"needle", b64encode(b"needle-1"), b64encode(b"\0needle-1"), b64encode(b"\0\0needle-1"))
-MATRIX = np.frombuffer(b"needle-1" * 4 * 40, np.float32).reshape(40, 8)
-
-
-def bits(state: State) -> bytes:
-    """All of a state; of two that differ in a bit, it is not the same."""
-    return b"".join(map(bytes, encode_state(state.view(), Envelope(), ".json")))
-
-
-async def fill(orchestrator: Any) -> None:
-    await orchestrator.add_task({"needle": "needle"})
-    await orchestrator.put_document("needle", {"needle": [1]})
-    await orchestrator.add_knowledge("needle", NumericVectorArtifact([0.5, 1.5], {"needle": 1}))
-    await orchestrator.extend_knowledge([f"needle {row}" for row in range(40)], MATRIX)
-    await orchestrator.append_history("needle", "needle")
-
-
-@pytest.fixture
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forty rows are several sealed files."""
-    monkeypatch.setattr(bulk, "BULK_BYTES_MAX", 128)
-    monkeypatch.setattr(bulk, "PART_BYTES", 500)
-
-
-def paths_in(fs: CrashableFileSystem, directory: Path = STORE) -> list[Path]:
-    found = []
-    for name in fs.names(directory):
-        try:
-            found += paths_in(fs, directory / name)
-        except NotADirectoryError:
-            found.append(directory / name)
-    return found
-
-
-def contents_of(fs: CrashableFileSystem) -> dict[Path, bytes]:
-    """All files but the lock, in which stands who tried to open the store."""
-    return {path: fs.content(path) for path in paths_in(fs) if path.name != "lock"}
-
-
-async def made(**chosen: Any) -> CrashableFileSystem:
-    """A store with everything in it, killed: snapshots, journal, sealed files, a migration."""
-    fs = keyed()
-    async with open_on(fs, schema=Schema(0, {}), **chosen) as orchestrator:
-        await fill(orchestrator)
-        await orchestrator.checkpoint()
-        await orchestrator.put_document("offset", 10)
-        await orchestrator.put_document("needle", "another needle")
-    async with open_on(fs, schema=Schema(1, {0: to_1})) as orchestrator:
-        await orchestrator.extend_knowledge([f"needle {row}" for row in range(40)], MATRIX[::-1])
-        return fs.after_kill()
-
-
-async def scored(fs: CrashableFileSystem, directory: Path = STORE) -> None:
-    async with open_on(fs, directory=directory) as orchestrator:
-        await orchestrator.add_score(1.0)
 
 
 @each
-@pytest.mark.usefixtures("_small")
 async def test_no_file_shows_anything_and_with_the_key_all_is_there(chosen: Any) -> None:
     fs = await made(**chosen)
     paths = paths_in(fs)
@@ -136,119 +75,6 @@ async def test_no_file_shows_anything_and_with_the_key_all_is_there(chosen: Any)
     assert bits(read_state(STORE, fs)) != before
     names = [path.name for path in paths_in(fs) if path.parent.name != "sealed"]
     assert all(name.endswith((".enc", ".jsonl", "lock", KEYS_NAME)) for name in names)
-
-
-@each
-@pytest.mark.usefixtures("_small")
-def test_without_the_key_or_with_another_nothing_is_read_or_changed(chosen: Any) -> None:
-    fs = asyncio.run(made(**chosen))
-    content = contents_of(fs)
-
-    def readings(disk: CrashableFileSystem) -> list[Any]:
-        elsewhere = Path("/elsewhere")
-        return [
-            lambda: read_state(STORE, disk),
-            lambda: state_at(STORE, seq=2, fs=disk),
-            lambda: list(read_entries(STORE, Selection(), disk)),
-            lambda: plan_repair(STORE, fs=disk),
-            lambda: backup_at(STORE, elsewhere, disk),
-            lambda: restore_at(STORE, elsewhere, Place(seq=2), fs=disk),
-            lambda: list(read_rejected(STORE, disk)),
-        ][: 7 if disk.keys is None else 6]
-
-    for name, error in ((None, KeyRequiredError), ("second", WrongKeyError)):
-        disk = fs.after_kill()
-        disk.keys = None if name is None else keyed(CrashableFileSystem(), name).keys
-        for reading in readings(disk):
-            with pytest.raises(error):
-                reading()
-        with pytest.raises(error):
-            asyncio.run(scored(disk))
-        assert contents_of(disk) == content
-        # The chain is there for everybody.
-        assert verify_chain(STORE, fs=disk).is_whole
-        assert read_head(STORE, disk) == read_head(STORE, fs)
-
-
-@pytest.mark.parametrize("format_", FORMATS)
-async def test_with_a_key_a_plain_store_is_refused_and_left_as_it_is(format_: Any) -> None:
-    fs = CrashableFileSystem()
-    async with open_on(fs, format=format_) as orchestrator:
-        await orchestrator.add_score(1.0)
-        without_checkpoint = fs.after_kill()
-    for plain in (fs, without_checkpoint):
-        content = contents_of(plain)
-        disk = keyed(plain)
-        for reading in (
-            lambda disk=disk: read_state(STORE, disk),
-            lambda disk=disk: state_at(STORE, seq=1, fs=disk),
-            lambda disk=disk: backup_at(STORE, Path("/copy"), disk),
-            lambda disk=disk: plan_repair(STORE, fs=disk),
-        ):
-            with pytest.raises(StorageError) as raised:
-                reading()
-            assert isinstance(raised.value, NotEncryptedError)
-        with pytest.raises(NotEncryptedError, match="penin convert"):
-            async with open_on(disk):
-                pytest.fail("opened")
-        assert contents_of(disk) == content
-
-
-async def test_an_original_file_is_refused_with_a_key(tmp_path: Path) -> None:
-    state: dict[str, object] = {"knowledge_base": {}, "task_history": [], "score_history": []}
-    (tmp_path / "state.json").write_text(json.dumps(state))
-    with pytest.raises(NotEncryptedError):
-        read_state(tmp_path, os_keyed())
-
-
-async def test_no_plain_file_takes_the_place_of_an_encrypted_one() -> None:
-    fs = await made(format="json")
-    plain = CrashableFileSystem()
-    async with open_on(plain) as orchestrator:
-        await orchestrator.add_score(666.0)
-    journal = JOURNAL / f"{1:020d}.jsonl"
-    forged = plain.content(STORE / "state.json")
-
-    disk = fs.after_kill()  # beside it
-    _put(disk, STORE / "state.json", forged)
-    with pytest.raises(FormatError, match="are both there"):
-        read_state(STORE, disk)
-    disk.unlink(STORE / "state.json.enc")  # instead of it
-    with pytest.raises(NotEncryptedError):
-        read_state(STORE, disk)
-    disk = fs.after_kill()  # under its name: as any other damage
-    disk.replace_content(STORE / "state.json.enc", forged)
-    assert bits(read_state(STORE, disk)) == bits(read_state(STORE, fs))
-    for name in disk.names(STORE / "checkpoints"):
-        disk.replace_content(STORE / "checkpoints" / name, forged)
-    with pytest.raises(CorruptionError):
-        read_state(STORE, disk)
-    disk = fs.after_kill()  # the journal, with a chain of its own
-    for name in disk.names(JOURNAL):
-        disk.unlink(JOURNAL / name)
-    _put(disk, journal, plain.content(journal))
-    with pytest.raises((CorruptionError, FormatError)):
-        read_state(STORE, disk)
-    disk.unlink(STORE / KEYS_NAME)  # and no trace of a ring
-    with pytest.raises((CorruptionError, FormatError)):
-        read_state(STORE, disk)
-
-
-def _put(fs: CrashableFileSystem, path: Path, data: bytes) -> None:
-    fs.close(fs.open_write(path))
-    fs.replace_content(path, data)
-
-
-async def test_files_of_another_store_with_the_same_master_key_are_refused() -> None:
-    fs, other = await made(format="safetensors"), await made(format="safetensors")
-    for name in ("state.safetensors.enc", KEYS_NAME):
-        disk = fs.after_kill()
-        disk.replace_content(STORE / name, other.content(STORE / name))
-        if name != KEYS_NAME:
-            assert bits(read_state(STORE, disk)) == bits(read_state(STORE, fs)), "by the ladder"
-            continue
-        with pytest.raises((CorruptionError, FormatError)):
-            read_state(STORE, disk)
 
 
 @each
@@ -271,7 +97,6 @@ def test_any_checkpoint_and_any_moment_can_be_restored_and_stays_encrypted(
 
 
 @each
-@pytest.mark.usefixtures("_small")
 def test_a_backup_opens_by_itself_with_the_same_key(chosen: Any) -> None:
     fs = asyncio.run(made(**chosen))
     copy = Path("/copy")
@@ -406,12 +231,6 @@ def test_everything_in_it_is_verified_with_the_key(chosen: Any, tmp_path: Path) 
         assert not penin.verify(place, key_from=key).is_sound
         path.write_bytes(data)
     assert newest.read_bytes().count(b"\n") == 1
-
-
-async def test_in_memory_there_is_nothing_to_encrypt() -> None:
-    with pytest.raises(RefusedValueError, match="key_from: a store in memory"):
-        async with penin.open(":memory:", settings=Settings(key_from="env:X")):
-            pytest.fail("opened")
 
 
 def test_an_encrypted_store_is_opened_with_a_key_from_its_settings(tmp_path: Path) -> None:
