@@ -47,6 +47,16 @@ class IdReusedError(RefusedValueError):
         self.first_seq = first_seq
 
 
+class KnowledgeFullError(RefusedValueError):
+    """`max_knowledge` leaves no room for what a message puts; certainly not stored."""
+
+    def __init__(self, size: int, max_knowledge: int) -> None:
+        reason = f"it holds {size} artifacts, and max_knowledge is {max_knowledge}"
+        super().__init__("knowledge_base", reason)
+        self.size = size
+        self.max_knowledge = max_knowledge
+
+
 class NotKeptError(RefusedValueError):
     """A seq, time or checkpoint of a store that it does not keep any more, or not yet.
 

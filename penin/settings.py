@@ -13,6 +13,7 @@ Fsync = Literal["always", "everysec"]
 Format = Literal["json", "safetensors"]
 Compression = Literal["gzip", "zstd"]
 KeepJournal = Literal["checkpoints", "forever"]
+WhenFull = Literal["refuse", "evict"]
 
 BATCH_BYTES_LIMIT: Final = 32 * 2**20
 """So that a batch fits a frame of the journal, which has 64 MiB."""
@@ -36,9 +37,20 @@ _LIMITS: Final = {
     "message_ids_max": MESSAGE_IDS_LIMIT,
 }
 _CAN_BE_ZERO: Final = frozenset({"keep_daily", "lock_wait_s", "stop_grace_s", "cancel_grace_s"})
-_CAN_BE_NONE: Final = frozenset({"history_maxlen", "message_ids_max"})
+_CAN_BE_NONE: Final = frozenset(
+    {"history_maxlen", "message_ids_max", "max_knowledge", "max_store_bytes"}
+)
 _TEXTS: Final = frozenset(
-    {"fsync", "format", "compress", "key_from", "sign_key_from", "keep_within", "keep_journal"}
+    {
+        "fsync",
+        "format",
+        "compress",
+        "key_from",
+        "sign_key_from",
+        "keep_within",
+        "keep_journal",
+        "when_full",
+    }
 )
 
 
@@ -53,6 +65,13 @@ class Settings:
     message_ids_max: of the last so many messages with an `id`, one that is sent again is answered
         as it was and not applied again; 1,000,000 at most. None keeps the stored number (100,000 in
         a new store).
+    max_knowledge: how many artifacts the knowledge base holds at most; None for no bound.
+    when_full: what becomes of a message that puts more: `refuse` answers it with
+        KnowledgeFullError, `evict` removes as many of those whose last change is the oldest, by
+        transitions of their own in the same commit.
+    max_store_bytes: at so many bytes of journal, sealed files and kept checkpoints, only messages
+        that remove something are taken, and all others answered with StorageFullError; None for no
+        bound.
     fsync: when a message is acknowledged: `always` after fdatasync returned, `everysec` once it
         is written to the kernel, with a sync every second.
     format: of the snapshots, `json` or `safetensors`; None takes that of the store (json for a new
@@ -85,6 +104,9 @@ class Settings:
 
     history_maxlen: int | None = None
     message_ids_max: int | None = None
+    max_knowledge: int | None = None
+    when_full: WhenFull = "refuse"
+    max_store_bytes: int | None = None
     fsync: Fsync = "always"
     format: Format | None = None
     compress: str | None = None
@@ -114,6 +136,9 @@ class Settings:
         if self.format not in (None, "json", "safetensors"):
             reason = f"{_shown(self.format)} is neither json nor safetensors"
             raise RefusedValueError("format", reason)
+        if self.when_full not in ("refuse", "evict"):
+            reason = f"{_shown(self.when_full)} is neither refuse nor evict"
+            raise RefusedValueError("when_full", reason)
         if self.keep_journal not in ("checkpoints", "forever"):
             reason = f"{_shown(self.keep_journal)} is neither checkpoints nor forever"
             raise RefusedValueError("keep_journal", reason)

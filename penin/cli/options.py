@@ -23,6 +23,11 @@ SETTINGS_HELP: Final[dict[str, str]] = {
     "history_maxlen": "Bound of every history; without it the stored one (1000 in a new store).",
     "message_ids_max": "Of the last so many messages with an id, one that is sent again is not "
     "applied again; without it the stored number (100000 in a new store).",
+    "max_knowledge": "The knowledge base holds so many artifacts at most; no bound without it.",
+    "when_full": "A message that puts more into the knowledge base is refused (refuse), or the "
+    "artifacts whose last change is the oldest are removed for it (evict).",
+    "max_store_bytes": "From so many bytes on the disk on, only messages that remove something are "
+    "taken; no bound without it.",
     "fsync": "A message is acknowledged when it is on the disk (always), or when it is written "
     "to the kernel, with a sync every second (everysec).",
     "format": "Of the snapshots: json, which people can read, or safetensors, which is faster from "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX, Kind, MemorySegment, Segment
@@ -23,6 +24,14 @@ class Column:
         self.kind = kind
         self.segments: list[Segment] = []
         self.tail: MemorySegment | None = None
+
+    def by_change(self) -> Iterator[tuple[int, str]]:
+        """Seq and key of each vector, in their order; to be read before anything is changed."""
+        for segment in self.segments:
+            row = segment.live.find(1)
+            while row >= 0:
+                yield segment.seq(row), segment.key(row).decode()
+                row = segment.live.find(1, row + 1)
 
     def new_segment(self) -> MemorySegment:
         """An empty segment for further rows; it is not in `segments` yet.

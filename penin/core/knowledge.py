@@ -92,6 +92,10 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
             return None
         return self._segments[location >> ROW_BITS], location & _ROW_MASK
 
+    def columns(self) -> list[Column]:
+        """All of it, kind by kind, as it is until the next change."""
+        return list(self._columns.values())
+
     def view(self) -> KnowledgeView:
         """All of it as it is now; later changes do not reach it. Takes one byte a row."""
         blocks = [

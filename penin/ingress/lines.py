@@ -6,8 +6,8 @@ Rules:
    that one commit carries many of them; how many is bounded, in messages and in bytes.
 2. A line that is refused changes nothing, is logged, kept in `rejected.jsonl`, and the rest goes
    on. Whatever is in a line, it is taken or refused: nothing in it is an error of this program.
-   A line with the `id` of another message that is known is refused when that is found out, which
-   is after the lines behind it were sent.
+   What depends on the state (an `id` of another message, a bound of the store) is found out after
+   the lines behind it were sent.
 3. Empty lines are skipped, and counted in the line numbers.
 4. Cancelled, nothing more is read, and what is on its way is answered before this returns.
 """
@@ -29,7 +29,6 @@ from penin.core.transitions import OK, Ack, Message, Origin
 from penin.core.vocabulary import message as message_of
 from penin.errors import (
     ClosedError,
-    IdReusedError,
     MailboxFullError,
     PeninError,
     RefusedError,
@@ -88,12 +87,12 @@ class Counts:
 
 
 class _Sent(NamedTuple):
-    """A message on its way; `line` is kept of one with an `id`, which may yet be refused."""
+    """A message on its way, with the line that it was, since it may yet be refused."""
 
     message: Message
     answer: asyncio.Future[Ack]
     given: Input
-    line: Line | None
+    line: Line
     receiver: AsyncOrchestrator
 
 
@@ -255,9 +254,8 @@ class LineSource:
     def _note_sent(
         self, message: Message, answer: asyncio.Future[Ack], given: Input, line: Line
     ) -> None:
-        kept = None if message.body.id is None else line
-        self._sent.append(_Sent(message, answer, given, kept, self._orchestrator))
-        self._sent_bytes += len(message.raw)
+        self._sent.append(_Sent(message, answer, given, line, self._orchestrator))
+        self._sent_bytes += len(message.raw) + len(line.data)
 
     async def _settle_oldest(self) -> None:
         """Wait for the oldest answer. Raises what `_settle` raises."""
@@ -273,14 +271,13 @@ class LineSource:
     async def _settle(self) -> None:
         """Note the oldest answer, which is there.
 
-        Raises what the orchestrator answered, other than an ack and that the id was another's.
+        Raises what the orchestrator answered, other than an ack and a refusal.
         """
         sent = self._sent[0]
         try:
             ack = sent.answer.result()
-        except IdReusedError as error:
+        except RefusedError as error:
             self._forget_oldest()
-            assert sent.line is not None
             await self._keep(sent.line)
             self._note_refused(sent.given, sent.line, error)
         else:
@@ -288,7 +285,8 @@ class LineSource:
             self.counts.note(ack, sent.message)
 
     def _forget_oldest(self) -> None:
-        self._sent_bytes -= len(self._sent.popleft().message.raw)
+        sent = self._sent.popleft()
+        self._sent_bytes -= len(sent.message.raw) + len(sent.line.data)
 
     async def _move(self, error: ClosedError) -> None:
         """The orchestrator is closed: go on with another one, or raise where there is none."""
@@ -325,7 +323,7 @@ class LineSource:
         while self._sent:
             answer = self._sent[0].answer
             is_known = answer.done() and not answer.cancelled()
-            if is_known and isinstance(answer.exception(), IdReusedError | None):
+            if is_known and isinstance(answer.exception(), RefusedError | None):
                 with move_on_after(ANSWERS_WAIT_S, shield=True):
                     await self._settle()
             else:

@@ -225,6 +225,16 @@ EVENTS: Final[dict[str, Event]] = {
         "The checkpoint is there; the head of the ledger could not be signed.",
         ("seq", "cause"),
     ),
+    "bounds.near": Event(
+        "warning",
+        "Nine tenths of what a bound allows are reached (said once, until it is less again).",
+        ("bound", "used", "limit"),
+    ),
+    "bounds.reached": Event(
+        "warning",
+        "A bound is reached: messages are refused, with `when_full` or until there is room.",
+        ("bound", "used", "limit"),
+    ),
     "journal.failed": Event(
         "error",
         "Writing the journal failed with an unknown outcome; the actor has stopped for good.",
@@ -339,13 +349,14 @@ EVENTS: Final[dict[str, Event]] = {
 FIELDS: Final[dict[str, str]] = {
     "address": "the host and the port",
     "action": "what the signal led to",
+    "bound": "`max_knowledge` or `max_store_bytes`",
     "bytes": "the size of the snapshot, in bytes",
     "cause": "what went wrong, in a sentence",
     "count": "how many: keys, items or scores of a bulk transition; vectors in an index; events "
     "that are missing",
     "cut_bytes": "the length of the torn tail that was cut off, in bytes",
     "delay_s": "the pause, in seconds; of an index, before it may be tried again",
-    "limit": "the size from which on this is said, in bytes",
+    "limit": "the size from which on this is said, in bytes; of a bound, what it allows",
     "dimension": "how many numbers a vector has",
     "dir": "the absolute path of the store",
     "documents": "how many documents are new, changed or gone",
@@ -377,8 +388,8 @@ FIELDS: Final[dict[str, str]] = {
     "connected",
     "position": "the byte in the file",
     "previous": "the phase before; the schema version before",
-    "reason": "why: of a checkpoint `timer`, `transitions`, `request`, `signal` or `shutdown`; "
-    "of a refusal or a phase, in words",
+    "reason": "why: of a checkpoint `timer`, `transitions`, `request`, `signal`, `bytes` or "
+    "`shutdown`; of a refusal or a phase, in words",
     "refused": "the number of messages that were refused",
     "repeated": "how many of those that were taken were known by their `id`",
     "result": "`ok`, `missing` or `conflict`",
@@ -397,6 +408,7 @@ FIELDS: Final[dict[str, str]] = {
     "trace": "the trace that the message belongs to",
     "type": "the type of the transition",
     "uid": "the user that a process belongs to",
+    "used": "how much of it there is",
     "wait_s": "how long the lock is waited for, in seconds",
     "within_s": "the stated time, in seconds",
     "worker": "the worker, as `module:function`",

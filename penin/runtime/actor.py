@@ -26,6 +26,7 @@ from penin.errors import (
     StorageFullError,
 )
 from penin.logs import EventLog
+from penin.runtime.bounds import Bounds
 from penin.runtime.clock import now_text
 from penin.runtime.mailbox import Letter, Mailbox
 from penin.runtime.repeats import Repeats
@@ -70,6 +71,7 @@ class Actor:
         settings: Settings,
         log: EventLog,
         at: str,
+        bounds: Bounds | None = None,
     ) -> None:
         self.state = state
         self.at = at
@@ -84,6 +86,8 @@ class Actor:
         self._settings = settings
         self._log = log
         self._repeats = Repeats(state, log)
+        self.bounds = bounds
+        self._bounded: list[Letter] = []  # of the batch that is committed part by part
         self._committing = asyncio.Lock()
         self._interruptions = 0  # who waits for a moment between two commits, or has it
         self._under_way: list[_Append] = []
@@ -130,6 +134,9 @@ class Actor:
     async def _commit(self, batch: list[Letter]) -> None:
         """Commit `batch`, and then whatever gathers meanwhile, until nothing does."""
         try:
+            if self.bounds is not None:
+                await self._commit_parts(self.bounds, batch)
+                return
             append = self._begin(self.state.seq + 1, batch)
             while append is not None:
                 append = await self._finish(append)
@@ -146,6 +153,13 @@ class Actor:
             self._log.error("actor.failed", cause=repr(error), exc_info=error)
             raise failure from error
 
+    async def _commit_parts(self, bounds: Bounds, batch: list[Letter]) -> None:
+        """Commit what the bounds leave of a batch, each part after the one before is applied."""
+        self._bounded = self._repeats.without(batch)
+        for part in bounds.parts(self._bounded, self._refuse):
+            await self._finish(self._append(self.state.seq + 1, part))
+        self._bounded = []
+
     @property
     def is_full(self) -> bool:
         """Whether messages are refused because there is no room on the disk."""
@@ -158,8 +172,9 @@ class Actor:
     def _begin(self, first_seq: int, batch: list[Letter]) -> _Append | None:
         """Hand what is new in a batch to the journal's thread; None where nothing is."""
         letters = self._repeats.without(batch)
-        if not letters:
-            return None
+        return self._append(first_seq, letters) if letters else None
+
+    def _append(self, first_seq: int, letters: list[Letter]) -> _Append:
         messages = [letter.message.raw for letter in letters]
         last_seq = first_seq - 1 + sum([letter.message.count for letter in letters])
         at = now_text()
@@ -185,7 +200,7 @@ class Actor:
 
     def _begin_following(self, first_seq: int) -> _Append | None:
         """The append of what has gathered, unless somebody wants to come between two commits."""
-        if self._interruptions:
+        if self._interruptions or self.bounds is not None:
             return None
         settings = self._settings
         letters = self._mailbox.take_nowait(settings.batch_messages_max, settings.batch_bytes_max)
@@ -248,6 +263,11 @@ class Actor:
                 **fields,
             )
 
+    def _refuse(self, letter: Letter, error: PeninError) -> None:
+        for each in self._repeats.withdraw([letter]):
+            if not each.answer.done():
+                each.answer.set_exception(error)
+
     def _refuse_full(self, batch: list[Letter], error: StorageFullError) -> None:
         if not self._is_full:
             self._is_full = True
@@ -261,11 +281,13 @@ class Actor:
     def _fail(self, error: JournalFailedError) -> None:
         """Stop for good: what is under way has an unknown outcome, and all later is refused."""
         self.failure = error
+        letters = list(self._bounded)
         for append in self._under_way:
             append.outcome.cancel()  # nobody waits for it any more
-            for letter in self._repeats.withdraw(append.letters):
-                if not letter.answer.done():
-                    letter.answer.set_exception(JournalFailedError(error.path, error.reason))
+            letters += append.letters
+        for letter in self._repeats.withdraw(letters):
+            if not letter.answer.done():
+                letter.answer.set_exception(JournalFailedError(error.path, error.reason))
 
     # -- what is durable ----------------------------------------------------------------------
 

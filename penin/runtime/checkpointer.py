@@ -130,6 +130,7 @@ class Checkpointer:
         the last one failed.
         """
         try:
+            await self._measure()
             while not self._finishing:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(
@@ -223,7 +224,15 @@ class Checkpointer:
         await self._sign_head(envelope, seq)
         await self._retire_older(seq)
         await self._compress_older(seq)
+        await self._measure()
         return seq
+
+    async def _measure(self) -> None:
+        """Let the bounds know what checkpoints take now; what cannot be read is as it was."""
+        if self._actor.bounds is None:
+            return
+        with contextlib.suppress(PeninError, OSError):
+            await self._snapshot_thread.call(self._actor.bounds.measure)
 
     def _note_large(self, size: int) -> None:
         if size > LARGE_JSON_BYTES and split_suffix(self._store.snapshots.suffix)[0] == JSON_SUFFIX:

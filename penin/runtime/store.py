@@ -116,6 +116,14 @@ class Store:
         if self._lock is not None:
             self._lock.write_holder_again()
 
+    def checkpoint_bytes(self) -> int:
+        """The size of the kept checkpoints. Raises StorageError, OSError."""
+        total = 0
+        for file in self.snapshots.checkpoints():
+            with self.snapshots.open_checkpoint(file) as blocks:
+                total += blocks.size_bytes
+        return total
+
     def holder(self) -> Holder | None:
         """Who wrote down that it has the store open; information, not proof."""
         return None if self._lock is None else self._lock.holder()

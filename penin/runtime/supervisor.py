@@ -26,6 +26,7 @@ from penin.errors import ClosedError, JournalFailedError, PeninError, WorkerGave
 from penin.logs import EventLog
 from penin.runtime import recovery_events
 from penin.runtime.actor import Actor
+from penin.runtime.bounds import bounds_of
 from penin.runtime.checkpointer import Checkpointer
 from penin.runtime.indexer import Indexer
 from penin.runtime.mailbox import Mailbox
@@ -256,6 +257,9 @@ class Supervisor:
             settings=self.settings,
             log=self.log,
             at=recovered.at,
+            bounds=bounds_of(
+                self.store, recovered.state, self.settings, self.log, self.request_checkpoint
+            ),
         )
         self._checkpointer = Checkpointer(
             store=self.store,
