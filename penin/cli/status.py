@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from penin.cli.exits import ExitCode
 from penin.cli.options import (
@@ -11,26 +11,47 @@ from penin.cli.options import (
     JsonOption,
     KeyOption,
     files_of,
+    option,
     store_directory,
 )
 from penin.cli.tables import print_json, print_rows
 from penin.cli.terminal import counted
 
+MaxKnowledgeOption = Annotated[
+    int | None,
+    option(
+        "max_knowledge",
+        "A bound that the artifacts are shown beside; without it that of the worker that runs.",
+        min=1,
+    ),
+]
+MaxStoreBytesOption = Annotated[
+    int | None,
+    option(
+        "max_store_bytes",
+        "A bound that the bytes are shown beside; without it that of the worker that runs.",
+        min=1,
+    ),
+]
+
 if TYPE_CHECKING:
     from penin.cli.locks import LockState
-    from penin.cli.store_status import StoreStatus, WorkerAnswer
+    from penin.cli.store_status import BoundStatus, StoreStatus, WorkerAnswer
 
 
 def status(
     *,
     dir: ExistingDirectory = DIR_DEFAULT,  # the word of the option
     key_from: KeyOption = None,
+    max_knowledge: MaxKnowledgeOption = None,
+    max_store_bytes: MaxStoreBytesOption = None,
     json: JsonOption = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    from penin.cli.store_status import read_status
+    from penin.cli.store_status import read_status, with_bounds
 
     found = read_status(store_directory(dir), files_of(key_from))
+    found = with_bounds(found, max_knowledge, max_store_bytes)
     if json:
         print_json(found)
     else:
@@ -55,6 +76,9 @@ def _rows(found: StoreStatus) -> list[tuple[str, str]]:
         ("average score", f"{statistics['avg_score']:g}"),
         ("documents", f"{found.documents:,}"),
     ]
+    if found.message_ids.size:
+        known = f"{found.message_ids.size:,} (the last {found.message_ids.maxlen:,} are known)"
+        rows.append(("message ids", known))
     if checkpoint is None:
         rows.append(("checkpoint", "none yet"))
     else:
@@ -71,6 +95,7 @@ def _rows(found: StoreStatus) -> list[tuple[str, str]]:
         rows.append(("index", f"{index.metric}: {text}, {size}"))
     if found.rejected_bytes:
         rows.append(("rejected.jsonl", counted(found.rejected_bytes, "byte")))
+    rows += [(each.bound, _bound(each)) for each in found.bounds]
     rows += [("damaged", f"{damaged.path}: {damaged.cause}") for damaged in found.damaged]
     rows += [("set aside", path) for path in found.set_aside]
     if found.worker is not None:
@@ -84,6 +109,11 @@ def _worker(worker: WorkerAnswer) -> str:
     waiting = f"{worker.mailbox_messages:,} of {worker.mailbox_messages_max:,} messages waiting"
     durable = f"durable to seq {worker.durable_seq:,} (fsync {worker.fsync})"
     return f"process {worker.pid}, {worker.phase}, {durable}, {waiting}"
+
+
+def _bound(found: BoundStatus) -> str:
+    text = f"{found.used:,} of {found.limit:,}"
+    return text if found.stands == "within" else f"{text}: {found.stands}"
 
 
 def _holder(lock: LockState) -> str:

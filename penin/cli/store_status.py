@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ from penin.core.tensors import TENSORS_FORMAT, TENSORS_VERSION
 from penin.core.values import from_wire
 from penin.errors import JournalGapError, UsageError
 from penin.ingress.rejected import REJECTED_NAME
+from penin.runtime.bounds import NEAR_SHARE
 from penin.runtime.index_files import IndexFiles
 from penin.runtime.ladder import Rung, advised, newest_readable, replaying
 from penin.runtime.recovery import apply_commit
@@ -26,8 +27,8 @@ from penin.storage.compression import split_suffix
 from penin.storage.encryption import ENCRYPTED_SUFFIX
 from penin.storage.filesystem import FileSystem
 from penin.storage.reader import JournalReader
-from penin.storage.sealed import SealedFiles
-from penin.storage.snapshots import TENSORS_SUFFIX, FileSnapshotStore
+from penin.storage.sealed import SEALED_DIRECTORY, SealedFiles
+from penin.storage.snapshots import CHECKPOINTS_DIRECTORY, TENSORS_SUFFIX, FileSnapshotStore
 
 READ_TRIES_MAX: Final = 10
 """How often it starts anew because a checkpoint took files from under it."""
@@ -83,6 +84,15 @@ class WorkerAnswer(msgspec.Struct, frozen=True):
     mailbox_messages_max: int
 
 
+class BoundStatus(msgspec.Struct, frozen=True):
+    """How a bound stands that was asked for: `near` from nine tenths of it on."""
+
+    bound: Literal["max_knowledge", "max_store_bytes"]
+    used: int
+    limit: int
+    stands: Literal["within", "near", "reached"]
+
+
 class StoreStatus(msgspec.Struct, frozen=True):
     """What `penin status --json` writes."""
 
@@ -95,10 +105,13 @@ class StoreStatus(msgspec.Struct, frozen=True):
     statistics: dict[str, Any]
     histories: dict[str, HistoryStatus]
     documents: int
+    message_ids: HistoryStatus
     checkpoint: Checkpoint | None
     journal: JournalStatus
     indexes: list[IndexStatus]
     rejected_bytes: int
+    store_bytes: int
+    bounds: list[BoundStatus]
     damaged: list[Damaged]
     set_aside: list[str]
     lock: LockState
@@ -162,10 +175,13 @@ def _read_once(directory: Path, fs: FileSystem) -> StoreStatus:
             for name, history in reader.histories.items()
         },
         documents=len(reader.documents),
+        message_ids=HistoryStatus(len(state.message_ids), state.message_ids.maxlen),
         checkpoint=_checkpoint(rung, snapshots),
         journal=JournalStatus(journal.size_bytes(), len(journal.files()), tail_bytes),
         indexes=_indexes(fs, directory),
         rejected_bytes=_size(directory / REJECTED_NAME),
+        store_bytes=journal.size_bytes() + _bounded_bytes(directory),
+        bounds=[],
         damaged=[Damaged(str(error.path), error.reason) for error in rung.damaged],
         set_aside=[str(path) for path in snapshots.set_aside_files()],
         lock=lock_state(directory),
@@ -182,7 +198,7 @@ def _of_worker(told: WorkerStatus, directory: Path, fs: FileSystem) -> StoreStat
         size_bytes, form = _size(kept[-1].path), _format(snapshots.suffix)
         checkpoint = Checkpoint(kept[-1].seq, kept[-1].at, size_bytes, len(kept), form)
     named = {name: getattr(told, name) for name in WorkerAnswer.__struct_fields__}
-    return StoreStatus(
+    found = StoreStatus(
         dir=str(directory),
         store=told.store,
         epoch=told.epoch,
@@ -192,15 +208,19 @@ def _of_worker(told: WorkerStatus, directory: Path, fs: FileSystem) -> StoreStat
         statistics=from_wire(told.statistics),
         histories=told.histories,
         documents=told.documents,
+        message_ids=told.message_ids,
         checkpoint=checkpoint,
         journal=JournalStatus(journal.size_bytes(), len(journal.files()), 0),
         indexes=_indexes(fs, directory),
         rejected_bytes=_size(directory / REJECTED_NAME),
+        store_bytes=journal.size_bytes() + _bounded_bytes(directory),
+        bounds=[],
         damaged=[],
         set_aside=[str(path) for path in snapshots.set_aside_files()],
         lock=lock_state(directory),
         worker=WorkerAnswer(**named),
     )
+    return with_bounds(found, told.max_knowledge, told.max_store_bytes)
 
 
 def _indexes(fs: FileSystem, directory: Path) -> list[IndexStatus]:
@@ -234,6 +254,35 @@ def _format(suffix: str, version: int = VERSION) -> str:
     if compression is not None:
         form += f", {compression}"
     return f"{form}, encrypted" if suffix.endswith(ENCRYPTED_SUFFIX) else form
+
+
+def with_bounds(
+    found: StoreStatus, max_knowledge: int | None, max_store_bytes: int | None
+) -> StoreStatus:
+    """The same beside bounds, in place of those that its worker has told; None for no bound."""
+    size = found.statistics["knowledge_base_size"]
+    asked = [
+        _bound("max_knowledge", size, max_knowledge),
+        _bound("max_store_bytes", found.store_bytes, max_store_bytes),
+    ]
+    bounds = [each for each in asked if each is not None]
+    return msgspec.structs.replace(found, bounds=bounds) if bounds else found
+
+
+def _bound(
+    bound: Literal["max_knowledge", "max_store_bytes"], used: int, limit: int | None
+) -> BoundStatus | None:
+    if limit is None:
+        return None
+    is_near = used >= NEAR_SHARE * limit
+    stands: Literal["within", "near", "reached"] = "near" if is_near else "within"
+    return BoundStatus(bound, used, limit, "reached" if used >= limit else stands)
+
+
+def _bounded_bytes(directory: Path) -> int:
+    """What `max_store_bytes` bounds beside the journal."""
+    parts = (directory / CHECKPOINTS_DIRECTORY, directory / SEALED_DIRECTORY)
+    return sum(_size(path) for part in parts if part.is_dir() for path in part.iterdir())
 
 
 def _size(path: Path) -> int:

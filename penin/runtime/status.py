@@ -43,6 +43,9 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     statistics: dict[str, Any]
     histories: dict[str, HistoryStatus]
     documents: int
+    message_ids: HistoryStatus
+    max_knowledge: int | None
+    max_store_bytes: int | None
     metrics: MetricsView | None = None  # of a worker that says none, None
 
 
@@ -70,5 +73,8 @@ def worker_status(supervisor: Supervisor) -> WorkerStatus:
             for name, history in reader.histories.items()
         },
         documents=len(reader.documents),
+        message_ids=HistoryStatus(len(actor.state.message_ids), actor.state.message_ids.maxlen),
+        max_knowledge=supervisor.settings.max_knowledge,
+        max_store_bytes=supervisor.settings.max_store_bytes,
         metrics=supervisor.metrics.view(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 
 import numpy as np
@@ -16,7 +17,7 @@ from penin.cli.locks import lock_state
 from penin.runtime.index_build import build
 from penin.runtime.index_files import IndexFiles, IndexKind
 from penin.storage.filesystem import OsFileSystem
-from tests.cli.processes import Penin
+from tests.cli.processes import Penin, jsonl
 from tests.cli.processes import penin as run_penin
 
 pytestmark = pytest.mark.sliced  # each is a process or several
@@ -170,3 +171,24 @@ def test_an_average_that_json_has_no_word_for_is_a_tagged_value(place):
         orchestrator.add_score(float("inf"))
     average = {"__type__": "float", "value": "nan"}
     assert status_of(place)["statistics"]["avg_score"] == average
+
+
+def test_bounds_are_shown_with_how_they_stand(place):
+    content = {"type": "add_knowledge", "vector": [1.0]}
+    lines = [content | {"key": str(n), "id": f"m-{n}"} for n in range(9)]
+    (place / "in.jsonl").write_bytes(jsonl(*lines))
+    assert run_penin(place, "send", "in.jsonl", "--max-knowledge", "10").code == ExitCode.SUCCESS
+    found = run_penin(place, "status", "--max-store-bytes", 10_000_000, PENIN_MAX_KNOWLEDGE="10")
+    assert found.code == ExitCode.SUCCESS
+    rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in found.out)
+    assert rows["max_knowledge"] == "9 of 10: near"
+    assert rows["max_store_bytes"].endswith(" of 10,000,000")
+    assert rows["message ids"] == "9 (the last 100,000 are known)"
+    told = json.loads("\n".join(run_penin(place, "status", "--json", "--max-knowledge", "9").out))
+    (bound,) = told["bounds"]
+    assert bound == {"bound": "max_knowledge", "used": 9, "limit": 9, "stands": "reached"}
+    files = [*(place / STORE / "journal").iterdir(), *(place / STORE / "checkpoints").iterdir()]
+    assert told["store_bytes"] == sum(path.stat().st_size for path in files)
+    assert told["message_ids"] == {"size": 9, "maxlen": 100_000}
+    refused = run_penin(place, "status", "--max-knowledge", "0")
+    assert refused.code == ExitCode.USAGE

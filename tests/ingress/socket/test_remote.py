@@ -24,7 +24,7 @@ from penin.errors import (
 )
 from penin.ingress.socket import sender as sender_module
 from penin.ingress.socket.address import SOCKET_NAME
-from penin.runtime.status import WorkerStatus
+from penin.runtime.status import HistoryStatus, WorkerStatus
 from tests.ingress.socket.raw import served, served_on_disk
 from tests.runtime.stores import GatedFileSystem, pending, until, within
 
@@ -45,6 +45,9 @@ STATUS = msgspec.to_builtins(
         statistics={},
         histories={},
         documents=0,
+        message_ids=HistoryStatus(0, 1),
+        max_knowledge=None,
+        max_store_bytes=None,
     )
 )
 
