@@ -44,6 +44,7 @@ types: $(STAMP) ## mypy: strict for the package and the examples
 
 bench: $(STAMP) ## measure, against what others do on this machine
 	$(PY) -m tests.benchmarks
+	$(PY) -m tests.benchmarks.shared
 	$(PY) -m tests.benchmarks.compression
 	$(PY) -m tests.benchmarks.sizes --plots build/benchmarks --json build/benchmarks/sizes.json
 

@@ -43,6 +43,7 @@ class SocketServer:
         self._turns: deque[Connection] = deque()
         self._has_turn: set[Connection] = set()
         self._is_scheduled = False
+        self._slice_end_s = 0.0
         self._is_closing = False
 
     async def __call__(self, supervisor: Supervisor) -> None:
@@ -91,11 +92,30 @@ class SocketServer:
     # -- turns --------------------------------------------------------------------------------
 
     def give_turn(self, connection: Connection) -> None:
-        """Let a connection take lines and send answers, soon, when the ones before it have."""
+        """Let a connection take lines and send answers: now, or when those before it have.
+
+        At once as long as a slice of time lasts, so that one message after the other does not wait
+        for a further turn of the loop each time.
+        """
+        if not self._turns and self._loop.time() < self._slice_end_s:
+            if self._turn(connection):
+                self._put_off(connection)
+        else:
+            self._put_off(connection)
+
+    def _put_off(self, connection: Connection) -> None:
         if connection not in self._has_turn:
             self._has_turn.add(connection)
             self._turns.append(connection)
             self._schedule()
+
+    def _turn(self, connection: Connection) -> bool:
+        """Whether the connection has more to take at once."""
+        try:
+            return connection.take_turn()
+        except Exception as error:  # noqa: BLE001  # a bug of ours costs one connection, not all
+            connection.fail(error)
+            return False
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -104,16 +124,13 @@ class SocketServer:
 
     def _run_turns(self) -> None:
         self._is_scheduled = False
-        deadline_s = self._loop.time() + SLICE_S
+        self._slice_end_s = self._loop.time() + SLICE_S
         while self._turns:
             connection = self._turns.popleft()
             self._has_turn.discard(connection)
-            try:
-                if connection.take_turn():
-                    self.give_turn(connection)
-            except Exception as error:  # noqa: BLE001  # a bug of ours costs one connection, not all
-                connection.fail(error)
-            if self._turns and self._loop.time() > deadline_s:
+            if self._turn(connection):
+                self._put_off(connection)
+            if self._turns and self._loop.time() > self._slice_end_s:
                 self._schedule()
                 return
 
