@@ -26,7 +26,7 @@ def test_every_kind_of_error_is_in_the_table_with_its_class_and_its_members():
     assert [kind for row in table for kind in names_in(row[0])] == list(wire.KINDS)
     for row in table:
         for kind, name in zip(names_in(row[0]), names_in(row[1]), strict=True):
-            told = wire.WireError(kind, "m", "f", "r", "/p", 1, "i", 2, 3)
+            told = wire.WireError(kind, "m", "f", "r", "/p", 1, "i", 2, 3, 4, 5)
             made = wire.error_of(told)
             assert type(made) is getattr(errors, name)
             members = wire.WireError.__struct_fields__[2:]

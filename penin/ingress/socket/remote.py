@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Generator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,8 +21,9 @@ from penin.core.reader import as_type
 from penin.core.transitions import Ack, Message
 from penin.core.values import decode_value, to_wire
 from penin.core.vocabulary import message as message_of
-from penin.errors import ClosedError, PeninError, UsageError
+from penin.errors import UsageError
 from penin.ingress.socket.asking import Answer, Asking
+from penin.ingress.socket.durability import DurableWaiters
 from penin.ingress.socket.sender import Sender
 from penin.runtime.bulk import send_bulk
 from penin.runtime.open import check_platform
@@ -86,7 +85,7 @@ class RemoteOrchestrator:
             on_lost=self._note_lost,
             on_ack=self._note_ack,
         )
-        self._durable = _DurableWaiters(self)
+        self._durable = DurableWaiters(self._ask_durable)
         self._is_closed = False
         self._task: asyncio.Task[None] | None = None
 
@@ -108,7 +107,7 @@ class RemoteOrchestrator:
     def _note_worker(self, status: WorkerStatus) -> None:
         self._is_always_durable = status.fsync == "always"
         self.applied_seq = max(self.applied_seq, status.applied_seq)
-        self.note_durable(status.durable_seq)
+        self._note_durable(status.durable_seq)
         self.phase = status.phase
         if not self._is_closed:
             self.stopping.clear()
@@ -123,10 +122,9 @@ class RemoteOrchestrator:
     def _note_ack(self, ack: Ack) -> None:
         self.applied_seq = max(self.applied_seq, ack.seq)
         if self._is_always_durable:
-            self.note_durable(ack.seq)
+            self._note_durable(ack.seq)
 
-    def note_durable(self, seq: int) -> None:
-        """Everything up to `seq` is known to survive a power cut."""
+    def _note_durable(self, seq: int) -> None:
         self.durable_seq = max(self.durable_seq, seq)
 
     # -- writing ------------------------------------------------------------------------------
@@ -199,7 +197,7 @@ class RemoteOrchestrator:
         """See `AsyncOrchestrator`."""
         answer = await self._asking.ask("checkpoint")
         seq: int = decode_value(answer.value)
-        self.note_durable(seq)
+        self._note_durable(seq)
         return seq
 
     async def durable(self, seq: int) -> None:
@@ -208,10 +206,10 @@ class RemoteOrchestrator:
         if seq > self.durable_seq:
             await self._durable.wait(seq)
 
-    async def ask_durable(self, seq: int) -> None:
-        """Ask the worker, and wait until everything up to `seq` survives a power cut."""
+    async def _ask_durable(self, seq: int) -> int:
         answer = await self._asking.ask("durable", seq=seq)
-        self.note_durable(decode_value(answer.value))
+        self._note_durable(decode_value(answer.value))
+        return self.durable_seq
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -283,59 +281,6 @@ class RemoteOrchestrator:
             await asyncio.wait({self._task})
             self.phase = "stopped"
             self._task.result()
-
-
-class _DurableWaiters:
-    """Who waits for seqs to be durable: the worker is asked once for all of them."""
-
-    def __init__(self, orchestrator: RemoteOrchestrator) -> None:
-        self._orchestrator = orchestrator
-        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._ticket = itertools.count()
-        self._asked: int | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    async def wait(self, seq: int) -> None:
-        """Wait until everything up to `seq` is durable."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters, (seq, next(self._ticket), waiter))
-        if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._watch())
-        elif self._asked is not None and seq < self._asked:
-            self._task.cancel()
-            self._task = asyncio.ensure_future(self._watch())
-        await waiter
-
-    async def _watch(self) -> None:
-        """Ask for the lowest seq that somebody waits for, until nobody does."""
-        failure: PeninError | None = None
-        while self._waiters:
-            seq = self._asked = self._waiters[0][0]
-            if seq > self._orchestrator.durable_seq and not self._waiters[0][2].done():
-                try:
-                    await self._orchestrator.ask_durable(seq)
-                except PeninError as error:
-                    failure = error
-            self._release(failure)
-
-    def _release(self, failure: PeninError | None) -> None:
-        durable_seq = self._orchestrator.durable_seq
-        while self._waiters:
-            seq, _, waiter = self._waiters[0]
-            if not waiter.done():
-                if seq <= durable_seq:
-                    waiter.set_result(None)
-                elif failure is not None:
-                    waiter.set_exception(failure)
-                else:
-                    return
-            heapq.heappop(self._waiters)
-
-    def close(self) -> None:
-        """Nobody waits any more."""
-        if self._task is not None:
-            self._task.cancel()
-        self._release(ClosedError("the orchestrator is closed"))
 
 
 class Connecting:

@@ -20,6 +20,7 @@ from penin.errors import (
     ForbiddenError,
     IdReusedError,
     JournalFailedError,
+    KnowledgeFullError,
     NotKeptError,
     PeninError,
     RefusedTypeError,
@@ -49,6 +50,8 @@ class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str | None = None
     first_seq: int | None = None
     last_seq: int | None = None
+    size: int | None = None
+    max_knowledge: int | None = None
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -139,6 +142,7 @@ _KINDS: Final[dict[str, type[PeninError]]] = {
     "refused_value": RefusedValueError,
     "refused_type": RefusedTypeError,
     "id_reused": IdReusedError,
+    "knowledge_full": KnowledgeFullError,
     "not_kept": NotKeptError,
     "storage_full": StorageFullError,
     "journal_failed": JournalFailedError,
@@ -180,6 +184,8 @@ def error_of(told: WireError) -> PeninError:
         made = kind(told.field or "message", reason)
     elif kind is IdReusedError:
         made = IdReusedError(told.id or "", told.first_seq or 0)
+    elif kind is KnowledgeFullError:
+        made = KnowledgeFullError(told.size or 0, told.max_knowledge or 0)
     elif kind is NotKeptError:
         kept = f"; kept is seq {told.first_seq} to {told.last_seq}"
         made = NotKeptError(
