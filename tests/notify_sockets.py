@@ -32,6 +32,11 @@ class Listener:
             pass
         return self.received
 
+    def forget(self):
+        """Take what is there, and have nothing received so far."""
+        self.drain()
+        self.received.clear()
+
     def until(self, name, text=""):
         """Wait for a datagram with that name in it, and that text in its value; it."""
         begun_s, seen = time.monotonic(), 0
@@ -47,8 +52,7 @@ class Listener:
 
     def until_without(self, name):
         """Wait for a datagram to come that has no such name in it."""
-        self.drain()
-        self.received.clear()
+        self.forget()
         self._socket.settimeout(PATIENCE_S)
         while self._take():
             if name not in self.received[-1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import signal
 
@@ -9,9 +10,11 @@ import pytest
 
 import penin
 from penin.cli.exits import ExitCode
+from penin.errors import StorageFullError
 from tests.cli.containers import Contained, volume
 from tests.cli.processes import Penin
 from tests.cli.processes import penin as run_penin
+from tests.notify_sockets import Listener, short_path
 
 pytestmark = pytest.mark.sliced  # each is a process or several
 
@@ -78,6 +81,32 @@ def test_where_files_may_not_grow_reads_go_on_and_later_writes_too(serving):
     assert process.event("storage.has_room")
     last = int(process.out[-1].split()[1])
     assert len(penin.load(serving / STORE).task_history) == last - 1
+
+
+def test_where_there_is_no_room_others_are_served_and_the_watchdog_is_content(serving, tmp_path):
+    async def asked():
+        async with penin.connect(serving / STORE) as remote:
+            tasks = await remote.history("task_history")
+            assert len(tasks[0]["filling"]) == 4000
+            with pytest.raises(StorageFullError):
+                await remote.add_score(1.0)
+            return len(tasks)
+
+    with Listener(short_path(tmp_path)) as listener:
+        manager = {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "600000"}
+        with Penin(serving, "run", "serving:serve", *MANY, **manager) as process:
+            process.event("ingress.opened")
+            changes(process, 1)
+            limit_files(process, 0)
+            refused = changes(process, 2)[-1]
+            assert asyncio.run(asked()) == refused
+            listener.forget()
+            told = listener.until("WATCHDOG", "1")
+            assert told["STATUS"].endswith("no room on the disk")
+            limit_files(process, resource.RLIM_INFINITY)
+            changes(process, 3)
+            process.signal(signal.SIGTERM)
+            assert process.end() == ExitCode.SUCCESS
 
 
 def test_a_worker_that_is_stopped_while_there_is_no_room_has_stored_what_it_acknowledged(serving):

@@ -55,7 +55,7 @@ def test_its_time_to_start_and_to_stop_is_extended_while_it_gets_on(place, tmp_p
             old.signal(signal.SIGTERM)
             assert old.end() == ExitCode.SUCCESS
             listener.until("READY", "1")
-            listener.received.clear()
+            listener.forget()
             process.signal(signal.SIGTERM)
             told = listener.until("EXTEND_TIMEOUT_USEC", "60000000")
             assert told["STOPPING"] == "1"
@@ -79,7 +79,7 @@ def test_no_sign_of_life_comes_from_a_loop_that_does_not_turn(place, tmp_path):
         with Penin(place, "run", "hanging:hang", **manager) as process:
             process.event("state.transition", seq=1)  # and now the worker keeps the loop
             listener.until_silent(1.0)
-            listener.received.clear()
+            listener.forget()
             (place / "gate").write_text("")
             process.output(1)
             listener.until_silent(1.0)
@@ -92,7 +92,7 @@ def test_signs_of_life_come_while_a_worker_works(place, tmp_path):
         manager = {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "300000"}
         with Penin(place, "run", "workers:endless", **manager) as process:
             for _ in range(3):
-                listener.received.clear()
+                listener.forget()
                 listener.until("WATCHDOG", "1")
             process.signal(signal.SIGTERM)
             assert process.end() == ExitCode.SUCCESS

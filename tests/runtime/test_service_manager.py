@@ -93,7 +93,7 @@ async def test_while_the_opening_gets_on_its_time_is_extended(tmp_path):
         second = managed(fs, tmp_path, lock_wait_s=60.0)
         _, listener = await second.__aenter__()  # it waits for the lock, and looks at it
         for _ in range(2):
-            listener.received.clear()
+            listener.forget()
             found = await told(listener, "EXTEND_TIMEOUT_USEC")
             assert found == {"STATUS": "starting", "EXTEND_TIMEOUT_USEC": "60000000"}
     await told(listener, "READY")
@@ -146,7 +146,7 @@ async def test_workers_have_their_time_to_end_however_long_it_is(tmp_path):
         supervisor.stop("enough")
         await told(listener, "STOPPING")
         for _ in range(3):
-            listener.received.clear()
+            listener.forget()
             assert (await told(listener, "EXTEND_TIMEOUT_USEC"))["STOPPING"] == "1"
         ended.set()
         await running.end()
@@ -187,7 +187,7 @@ async def test_signs_of_life_come_while_all_is_well(tmp_path):
     fs = GatedFileSystem()
     async with managed(fs, tmp_path, watchdog_s=10 * QUICK_S) as (_, listener):
         for _ in range(3):
-            listener.received.clear()
+            listener.forget()
             await told(listener, "WATCHDOG", "1")
 
 
@@ -209,7 +209,7 @@ async def test_no_sign_of_life_comes_while_the_disk_hangs(place, tmp_path):
         gate.open()
         if sending is not None:
             await within(sending)
-        listener.received.clear()
+        listener.forget()
         await told(listener, "WATCHDOG")
     assert len(running.log.of("watchdog.withheld")) == 1
 
@@ -221,7 +221,7 @@ async def test_no_sign_of_life_comes_while_the_actor_does_not_answer(tmp_path):
         async with running.supervisor.actor.between_commits():
             await running.log.comes("watchdog.withheld")
             assert await nothing_new(listener, "WATCHDOG")
-        listener.received.clear()
+        listener.forget()
         await told(listener, "WATCHDOG")
     assert running.log.of("watchdog.withheld")[0]["cause"] == "the actor does not answer"
 
@@ -234,7 +234,7 @@ async def test_a_loop_that_did_not_turn_is_not_laid_to_the_disk(tmp_path):
         time.sleep(10 * QUICK_S)  # noqa: ASYNC251  # as a worker that keeps the loop
         gate.open()
         await running.log.comes("watchdog.withheld")
-        listener.received.clear()
+        listener.forget()
         await told(listener, "WATCHDOG")
     [withheld] = running.log.of("watchdog.withheld")
     assert withheld["cause"].startswith("the event loop did not turn for 0.")
@@ -246,7 +246,7 @@ async def test_a_disk_that_fails_is_no_sign_of_life(tmp_path):
         await told(listener, "WATCHDOG")
         fs.inner.fail("write", errno.EROFS, at=1)
         await running.log.comes("watchdog.withheld")
-        listener.received.clear()
+        listener.forget()
         await told(listener, "WATCHDOG")
     assert running.log.of("watchdog.withheld")[0]["cause"].endswith("Read-only file system")
 
@@ -259,7 +259,7 @@ async def test_a_full_disk_is_told_and_is_a_sign_of_life_all_the_same(tmp_path):
             fs.inner.fail("write", errno.ENOSPC, at=write)
         with pytest.raises(StorageFullError):
             await running.orchestrator.add_score(1.0)
-        listener.received.clear()
+        listener.forget()
         found = await told(listener, "WATCHDOG")
         assert found["STATUS"].endswith("no room on the disk")
     assert running.log.of("watchdog.withheld") == []
