@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from penin.core.transitions import Ack, Message, Origin
-from penin.core.vocabulary import message as message_of
 from penin.errors import (
     BusyError,
     ClosedError,
@@ -30,13 +29,11 @@ from penin.errors import (
     MailboxFullError,
     PeninError,
     RefusedError,
-    RefusedTypeError,
-    RefusedValueError,
 )
-from penin.ingress.lines import decode_line
 from penin.ingress.socket import wire
 from penin.ingress.socket.address import is_allowed, peer_of
 from penin.ingress.socket.lines import LONG_BYTES, TOO_LONG, TOO_MANY, Discarded, IncomingLines
+from penin.ingress.socket.parsing import Parsed, parsed, refused
 from penin.ingress.socket.queries import QUERIES, WAITING, Members
 from penin.ingress.socket.subscription import SUBSCRIBE, subscribe
 
@@ -102,9 +99,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it in, or say why not and close it."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=UNREAD_BYTES_MAX)
+        # Not every loop's transport is a subclass of it: uvloop has its own.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=UNREAD_BYTES_MAX)
         peer = peer_of(transport.get_extra_info("socket"))
         self._origin = Origin(SOURCE, None if peer is None else f"process {peer[0]}")
         refusal: PeninError | None = self._server.refusal()
@@ -115,7 +112,7 @@ class Connection(asyncio.Protocol):
         if refusal is not None:
             self._is_stopping = True
             self._say_last(wire.error_line(b"{", refusal))
-            asyncio.get_running_loop().call_later(REFUSED_WAIT_S, transport.abort)
+            asyncio.get_running_loop().call_later(REFUSED_WAIT_S, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; they are looked at when it is this connection's turn."""
@@ -198,20 +195,20 @@ class Connection(asyncio.Protocol):
     def _take(self, line: bytes | Discarded) -> None:
         if isinstance(line, Discarded):
             reason = TOO_MANY if line.is_busy else TOO_LONG
-            self._refuse(b"{", BusyError(reason) if line.is_busy else _refused(reason))
+            self._refuse(b"{", BusyError(reason) if line.is_busy else refused(reason))
         elif len(line) > LONG_BYTES:
             self._is_waiting = True
             self._start(self._take_long(line))
         elif line.strip():
-            self._enter(*_parsed(line, self._origin))
+            self._enter(*parsed(line, self._origin))
 
     async def _take_long(self, line: bytes) -> None:
-        parsed = await asyncio.to_thread(_parsed, line, self._origin)
+        head, found = await asyncio.to_thread(parsed, line, self._origin)
         self._is_waiting = False
-        self._enter(*parsed)
+        self._enter(head, found)
         self._server.give_turn(self)
 
-    def _enter(self, head: bytes, found: Message | tuple[str, Members] | RefusedError) -> None:
+    def _enter(self, head: bytes, found: Parsed) -> None:
         """Bring a request on its way."""
         if isinstance(found, Message):
             self._send(head, found)
@@ -385,31 +382,3 @@ def _look_at(answer: asyncio.Future[Any]) -> None:
     """An answer that nobody waits for any more, so that its exception is not reported."""
     if not answer.cancelled():
         answer.exception()
-
-
-def _refused(reason: str) -> RefusedValueError:
-    return RefusedValueError("message", reason)
-
-
-def _parsed(
-    line: bytes, origin: Origin
-) -> tuple[bytes, Message | tuple[str, Members] | RefusedError]:
-    """What a line asks for, and how its reply begins."""
-    head = b"{"
-    try:
-        content = decode_line(line)
-        if not isinstance(content, dict):
-            reason = f"{type(content).__name__} is not a JSON object"
-            raise RefusedTypeError("message", reason)
-        head = wire.head_of(wire.request_of(content))
-        kind = content.get("type")
-        if isinstance(kind, str) and (kind in QUERIES or kind == SUBSCRIBE):
-            del content["type"]
-            return head, (kind, content)
-        return head, message_of(content, origin)
-    except RefusedError as error:
-        return head, error
-    except RecursionError:
-        return head, _refused("nested too deep")
-    except PeninError as error:
-        return head, RefusedTypeError("message", str(error))

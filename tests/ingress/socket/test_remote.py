@@ -10,6 +10,7 @@ import json
 
 import msgspec
 import pytest
+import uvloop
 
 import penin
 from penin.core.transitions import Ack
@@ -306,6 +307,22 @@ async def test_leaving_waits_for_what_is_on_its_way():
 async def until_reached(gate):
     await asyncio.sleep(0)  # it is written in the next turn
     await until(gate.reached)
+
+
+def test_it_works_on_another_event_loop(tmp_path):
+    async def both():
+        task = {"text": "x" * 100_000}
+        async with penin.open(tmp_path, servers=[penin.SocketServer()]):
+            async with penin.connect(tmp_path) as orchestrator:
+                await asyncio.gather(*(orchestrator.add_task(task) for _ in range(20)))
+                assert len(await orchestrator.history("task_history")) == 20
+            staying = await penin.connect(tmp_path)
+        await within(staying.stopping.wait())
+        async with penin.open(tmp_path, servers=[penin.SocketServer()]):
+            assert (await within(staying.add_score(1.0))).seq == 21
+            await staying.aclose()
+
+    uvloop.run(both())
 
 
 async def test_who_is_no_worker_is_not_believed(tmp_path):

@@ -1,0 +1,41 @@
+"""From a line of the socket to what it asks for."""
+
+from __future__ import annotations
+
+from penin.core.transitions import Message, Origin
+from penin.core.vocabulary import message as message_of
+from penin.errors import PeninError, RefusedError, RefusedTypeError, RefusedValueError
+from penin.ingress.lines import decode_line
+from penin.ingress.socket import wire
+from penin.ingress.socket.queries import QUERIES, Members
+from penin.ingress.socket.subscription import SUBSCRIBE
+
+Parsed = Message | tuple[str, Members] | RefusedError
+"""A message, a query with its members, or why it is neither."""
+
+
+def refused(reason: str) -> RefusedValueError:
+    """Why a whole line is refused."""
+    return RefusedValueError("message", reason)
+
+
+def parsed(line: bytes, origin: Origin) -> tuple[bytes, Parsed]:
+    """How the reply to a line begins, and what the line asks for."""
+    head = b"{"
+    try:
+        content = decode_line(line)
+        if not isinstance(content, dict):
+            reason = f"{type(content).__name__} is not a JSON object"
+            raise RefusedTypeError("message", reason)
+        head = wire.head_of(wire.request_of(content))
+        kind = content.get("type")
+        if isinstance(kind, str) and (kind in QUERIES or kind == SUBSCRIBE):
+            del content["type"]
+            return head, (kind, content)
+        return head, message_of(content, origin)
+    except RefusedError as error:
+        return head, error
+    except RecursionError:
+        return head, refused("nested too deep")
+    except PeninError as error:
+        return head, RefusedTypeError("message", str(error))
