@@ -12,7 +12,14 @@ import anyio
 from anyio import CancelScope, create_task_group, to_thread
 
 from penin.cli.locks import lock_state
-from penin.errors import ClosedError, LockedError, NotRunningError, OutcomeUnknownError
+from penin.errors import (
+    BusyError,
+    ClosedError,
+    ForbiddenError,
+    LockedError,
+    NotRunningError,
+    UnsupportedPlatformError,
+)
 from penin.ingress.socket.remote import RemoteOrchestrator, connect
 from penin.logs import EventLog, Logs
 from penin.runtime.open import check_platform
@@ -27,6 +34,9 @@ T = TypeVar("T")
 LOOK_S: Final = 0.05
 """How often it is looked for a worker that is about to serve."""
 STOPPED: Final = "stopped"
+
+
+_NO_ANSWER: Final = (ClosedError, BusyError, ForbiddenError, UnsupportedPlatformError)
 
 
 class Ended(NamedTuple):
@@ -110,7 +120,7 @@ class StoreAccess:
         while True:
             try:
                 return await self._connected()
-            except NotRunningError:
+            except (NotRunningError, UnsupportedPlatformError):
                 held = (await to_thread.run_sync(lock_state, self._directory)).held
             if not held or loop.time() >= deadline_s:
                 break
@@ -150,16 +160,17 @@ class StoreAccess:
 
 
 def ask_worker(directory: Path, ask: Callable[[RemoteOrchestrator], Awaitable[T]]) -> T | None:
-    """What the worker of a store answers; None where none serves it, or it has gone meanwhile.
+    """What the worker of a store answers; None where its files have to be read instead.
 
-    Raises what the worker answers otherwise.
+    So it is where none serves it, or it has gone meanwhile, does not answer, or lets this process
+    not in. Raises what the worker answers otherwise.
     """
 
     async def asked() -> T | None:
         try:
             async with connect(directory, wait_s=0.0) as orchestrator:
                 return await ask(orchestrator)
-        except (ClosedError, OutcomeUnknownError):
+        except _NO_ANSWER:
             return None
 
     return anyio.run(asked)

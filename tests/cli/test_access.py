@@ -68,6 +68,7 @@ ASKED = [
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)  # each question is a process
 def test_what_is_asked_is_answered_alike_with_and_without_a_worker(place):
     assert send(place, jsonl(*FIRST)).code == ExitCode.SUCCESS
     without = [said(place, *words) for words in ASKED]
@@ -190,5 +191,19 @@ def test_ctrl_c_ends_a_sender_and_not_the_worker(place):
         assert sending.end() == 128 + signal.SIGINT
         sending.said("10 messages stored")
         assert send(place, scores(1)).code == ExitCode.SUCCESS
+        process.signal(signal.SIGTERM)
+        assert process.end() == ExitCode.SUCCESS
+
+
+@pytest.mark.long
+def test_where_the_worker_hangs_the_files_are_read(place):
+    assert send(place, jsonl(*FIRST)).code == ExitCode.SUCCESS
+    with worker(place) as process:
+        os.kill(process.pid, signal.SIGSTOP)
+        code, out, _ = said(place, "get", "d", "--json")
+        assert (code, json.loads("\n".join(out))["value"]) == (ExitCode.SUCCESS, {"left": 7})
+        sent = send(place, scores(1))
+        assert sent.code == ExitCode.LOCKED
+        os.kill(process.pid, signal.SIGCONT)
         process.signal(signal.SIGTERM)
         assert process.end() == ExitCode.SUCCESS

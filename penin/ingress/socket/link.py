@@ -87,6 +87,10 @@ class Link(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write(data)
 
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
     def close(self) -> None:
         """End the connection; what was written still goes."""
         self._transport.close()

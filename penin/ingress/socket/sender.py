@@ -46,6 +46,8 @@ IN_FLIGHT_BYTES_MAX: Final = 16 * 2**20
 RETRY_S: Final = 0.05
 """The pause before somebody who was not there is looked for again; it doubles ..."""
 RETRY_MAX_S: Final = 1.0
+GREETING_S: Final = 5.0
+"""A worker that has not said anything of itself after so long counts as not there."""
 
 
 class _Sending(msgspec.Struct, gc=False):
@@ -169,12 +171,16 @@ class Sender:
         link.write(b'{"type":"status"}\n')
         losing = asyncio.ensure_future(link.lost.wait())
         try:
-            await asyncio.wait({greeting, losing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {greeting, losing}, timeout=GREETING_S, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             losing.cancel()
             self._greeting = None
         if not greeting.done():
-            raise NotRunningError(self._directory, "the worker went away")
+            link.abort()
+            reason = "the worker went away" if link.lost.is_set() else "the worker does not answer"
+            raise NotRunningError(self._directory, reason)
         reply: Reply = greeting.result()
         if reply.error is not None:
             link.close()

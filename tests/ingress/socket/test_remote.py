@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 
 import msgspec
 import pytest
@@ -99,6 +100,15 @@ async def test_without_a_worker_it_says_so_and_names_the_store(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotRunningError):
         await penin.connect(tmp_path / "file", wait_s=0.0)
+
+
+async def test_a_worker_that_does_not_answer_counts_as_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(sender_module, "GREETING_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / SOCKET_NAME))
+        silent.listen()
+        with pytest.raises(NotRunningError, match="does not answer"):
+            await penin.connect(tmp_path, wait_s=0.0)
 
 
 async def test_a_store_in_memory_is_of_one_process():
