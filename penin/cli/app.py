@@ -34,6 +34,7 @@ from penin.cli.send import send
 from penin.cli.status import status
 from penin.cli.tail import tail
 from penin.cli.terminal import print_out, reserve_standard_descriptors, say
+from penin.cli.top import top
 from penin.cli.verify import verify
 
 _HELP_OPTION: Final = {"help_option_names": ["-h", "--help"]}
@@ -52,6 +53,7 @@ app.command(help=help.RUN, context_settings=_HELP_OPTION)(run)
 app.command(help=help.SEND, context_settings=_HELP_OPTION)(send)
 app.command(help=help.STATUS, context_settings=_HELP_OPTION)(status)
 app.command(help=help.TAIL, context_settings=_HELP_OPTION)(tail)
+app.command(help=help.TOP, context_settings=_HELP_OPTION)(top)
 app.command(help=help.INSPECT, context_settings=_HELP_OPTION)(inspect)
 app.command(help=help.GET, context_settings=_HELP_OPTION)(get)
 app.command(help=help.DIFF, context_settings=_HELP_OPTION)(diff)
@@ -83,6 +85,7 @@ COMMANDS: Final = (
     "send",
     "status",
     "tail",
+    "top",
     "inspect",
     "get",
     "diff",

@@ -118,6 +118,20 @@ The worker that runs is asked; where none does, the store is opened for it.
   penin checkpoint --dir memory --json
 """
 
+TOP: Final = """\
+Show how a running worker is, drawn anew every second: for who is on call.
+
+Messages a second, what is in the mailbox, the applied and the durable seq, how long syncs took, how
+old the last checkpoint is and how long it took, how late the event loop is, the memory, what was
+refused and dropped, the score history as a line, and the last transitions. The worker is asked
+through its socket, and the transitions are read from the journal. A worker that stops is waited
+for. Ctrl-C ends it. Where stdout is no terminal it writes one view, of one interval.
+
+\b
+  penin top
+  penin top --dir memory --interval-s 0.5
+"""
+
 CHECKPOINTS: Final = f"""\
 List the kept checkpoints of a store, oldest first; also while a worker runs.
 

@@ -17,6 +17,8 @@ from penin.runtime.ledger import PYTHON, Entry
 
 WIDTH: Final = 160
 """Of a line where stdout is no terminal."""
+_TIME_OF_DAY: Final = slice(11, 23)
+"""The hour to the millisecond, in the form of the time of a commit."""
 _LEFT_OUT: Final = ("type",)
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_vector: Final = msgspec.json.Decoder(Vector).decode
@@ -49,14 +51,14 @@ class EntryLines:
         return captured.get()
 
 
-def text_of(entry: Entry) -> Text:
-    """Seq, time, source, type and what it is about, in a line."""
+def text_of(entry: Entry, *, is_short: bool = False) -> Text:
+    """Seq, time (`is_short`: of the day), source, type and what it is about, in a line."""
     members = _decode(entry.transition)
     kind = msgspec.json.decode(members["type"], type=str)
     source = PYTHON if entry.origin is None else entry.origin.source
     line = Text.assemble(
         (f"{entry.seq:>10}", "bold"),
-        (f"  {entry.at}", "dim"),
+        (f"  {entry.at[_TIME_OF_DAY] if is_short else entry.at}", "dim"),
         (f"  {_shown(source):<6}", "blue"),
         (f"  {_shown(kind):<18} ", "green"),
     )

@@ -80,8 +80,9 @@ def test_it_follows_workers_over_restarts_and_kills_until_ctrl_c(place):
 
 
 def test_what_checkpoints_take_away_before_it_was_read_is_told(place, store):
+    (place / "more.jsonl").write_bytes(scores(12))
     for _ in range(3):  # each run leaves a checkpoint, of which two are kept
-        run_penin(place, "send", "lines.jsonl")
+        run_penin(place, "send", "more.jsonl")
     process = tail(place, "--since", 1)
     seqs = shown_seqs(process.out)
     assert seqs == list(range(seqs[0], 49))
@@ -112,7 +113,7 @@ def test_a_store_that_goes_while_it_is_followed_ends_it_with_a_sentence(place, s
 def test_on_a_terminal_it_has_colours_and_fits(place, store):
     ours, theirs = os.openpty()
     command = [sys.executable, "-m", "penin", "tail", "-n", "2"]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "60"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "70"}
     subprocess.run(command, cwd=place, stdout=theirs, env=environment, check=True)
     os.close(theirs)
     shown = os.read(ours, 65_536).decode()
@@ -120,7 +121,7 @@ def test_on_a_terminal_it_has_colours_and_fits(place, store):
     assert "\x1b[32m  put_document" in shown
     assert "\x1b[31m" not in shown  # that of the key
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    assert [len(line.rstrip("\r")) for line in plain.splitlines()] == [60, 60]
+    assert [len(line.rstrip("\r")) for line in plain.splitlines()] == [70, 70]
 
 
 @pytest.mark.parametrize(
