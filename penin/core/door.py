@@ -97,9 +97,15 @@ def add_knowledge(key: str, artifact: NumericVectorArtifact) -> Message:
     return Message(raw, body)
 
 
-def remove_knowledge(key: str) -> Message:
-    """Nothing under `key` any more."""
-    return _exact(RemoveKnowledge(key=check_name(key, "key")))
+def remove_knowledge(key: str, if_seq: int | None = None) -> Message:
+    """Nothing under `key` any more, if the last change of what is there has seq `if_seq`."""
+    condition = None if if_seq is None else check_whole(if_seq, "if_seq", at_least=0)
+    return removal(check_name(key, "key"), if_seq=condition)
+
+
+def removal(key: str, *, if_seq: int | None = None, origin: Origin | None = None) -> Message:
+    """The same of a key that is there, and may be one that is not taken any more."""
+    return _exact(RemoveKnowledge(key=key, if_seq=if_seq, origin=origin))
 
 
 def extend_knowledge(

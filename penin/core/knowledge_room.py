@@ -107,18 +107,19 @@ def frees_space(body: AnyBody) -> bool:
 def _effect(body: AnyBody) -> dict[str, bool]:
     """For each key that a message is about, whether it is there afterwards.
 
-    Of a transaction with a condition, which may turn out not to hold, only what it puts.
+    Of a message with a condition, which may turn out not to hold, only what it puts.
     """
     if isinstance(body, AddKnowledge):
         return {body.key: True}
     if isinstance(body, ExtendKnowledge):
         return dict.fromkeys(body.keys, True)
     if isinstance(body, RemoveKnowledge):
-        return {body.key: False}
+        return {} if body.if_seq is not None else {body.key: False}
     after: dict[str, bool] = {}
     if isinstance(body, Transaction):
         is_conditional = any(
-            isinstance(each, PutDocument) and each.if_seq is not None for each in body.transitions
+            isinstance(each, PutDocument | RemoveKnowledge) and each.if_seq is not None
+            for each in body.transitions
         )
         for each in body.transitions:
             if isinstance(each, AddKnowledge):

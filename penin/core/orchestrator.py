@@ -18,10 +18,11 @@ from penin.core import door
 from penin.core.artifacts import NumericVectorArtifact
 from penin.core.formats import decode_state, encode_state
 from penin.core.nearest import Metric, Neighbour, nearest, query_of
+from penin.core.pruning import pruning_of
 from penin.core.reader import StateReader
 from penin.core.snapshots import Envelope
 from penin.core.state import HISTORY_MAXLEN_DEFAULT, State
-from penin.core.transitions import Ack, Message
+from penin.core.transitions import OK, Ack, Message
 from penin.core.vocabulary import message
 from penin.errors import RefusedValueError
 from penin.settings import check_level
@@ -65,6 +66,12 @@ class OmegaMetaOrchestrator(StateReader):
     def remove_knowledge(self, key: str) -> Ack:
         """Remove `key`; the result is `missing` where it is not there."""
         return self._apply(door.remove_knowledge(key))
+
+    def prune_knowledge(self, *, prefix: str | None = None, before_seq: int | None = None) -> int:
+        """Remove what begins with `prefix` and was last changed before `before_seq`; how many."""
+        wanted = pruning_of(prefix, before_seq)
+        found = [wanted.removals(block) for block in self.knowledge_base.view().blocks()]
+        return sum(self._apply(removal).result == OK for part in found for removal in part)
 
     def extend_knowledge(
         self,

@@ -174,6 +174,7 @@ class State:
     def _failed_condition(self, body: Transaction, first_seq: int) -> int | None:
         """The seq of the first transition whose `if_seq` would not hold; nothing is changed."""
         changed: dict[str, int] = {}
+        changed_keys: dict[str, int] = {}
         for seq, transition in enumerate(body.transitions, first_seq):
             if type(transition) is PutDocument:
                 name = transition.name
@@ -183,6 +184,15 @@ class State:
                 changed[name] = seq
             elif type(transition) is RemoveDocument:
                 changed[transition.name] = 0
+            elif type(transition) is AddKnowledge:
+                changed_keys[transition.key] = seq
+            elif type(transition) is RemoveKnowledge:
+                key = transition.key
+                if transition.if_seq is not None and transition.if_seq != changed_keys.get(
+                    key, self.knowledge_base.seq_of(key)
+                ):
+                    return seq
+                changed_keys[key] = 0
         return None
 
     def view(self) -> StateView:
@@ -228,6 +238,8 @@ def _extend_sealed(state: State, body: ExtendSealed, seq: int) -> Result:
 
 
 def _remove_knowledge(state: State, body: RemoveKnowledge, _seq: int) -> Result:
+    if body.if_seq is not None and body.if_seq != state.knowledge_base.seq_of(body.key):
+        return CONFLICT
     return OK if state.knowledge_base.remove(body.key) else MISSING
 
 

@@ -142,10 +142,11 @@ class ExtendSealed(ExtendKnowledge, frozen=True, kw_only=True, gc=False, tag="ex
 
 
 class RemoveKnowledge(Transition, frozen=True, kw_only=True, gc=False, tag="remove_knowledge"):
-    """Remove a key and its artifact."""
+    """Remove a key and its artifact, only if its last change has the seq `if_seq`."""
 
     TYPE: ClassVar[str] = "remove_knowledge"
     key: str
+    if_seq: int | None = None
 
     def subject(self) -> dict[str, Any]:
         return {"key": self.key}

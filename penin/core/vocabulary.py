@@ -154,7 +154,7 @@ def _decoded(vector: Mapping[str, Any], field: str) -> np.ndarray[Any, Any]:
 
 
 def _remove_knowledge(members: dict[str, Any]) -> Message:
-    return door.remove_knowledge(_required(members, "key"))
+    return door.remove_knowledge(_required(members, "key"), _optional(members, "if_seq"))
 
 
 def _extend_knowledge(members: dict[str, Any]) -> Message:

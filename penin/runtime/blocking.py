@@ -71,6 +71,11 @@ class BlockingOrchestrator:
         """Remove `key`."""
         return self._call(self._orchestrator.remove_knowledge, key)  # type: ignore[no-any-return]
 
+    def prune_knowledge(self, *, prefix: str | None = None, before_seq: int | None = None) -> int:
+        """Remove what begins with `prefix` and was last changed before `before_seq`; how many."""
+        pruning = partial(self._orchestrator.prune_knowledge, prefix=prefix, before_seq=before_seq)
+        return self._call(pruning)  # type: ignore[no-any-return]
+
     def extend_knowledge(
         self,
         keys: Sequence[str],

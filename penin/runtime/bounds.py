@@ -12,9 +12,10 @@ import asyncio
 from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
+from penin.core import door
 from penin.core.knowledge_room import KnowledgeRoom, frees_space
 from penin.core.state import State
-from penin.core.transitions import Ack, Message, Origin, RemoveKnowledge, encode_body
+from penin.core.transitions import Ack, Message, Origin
 from penin.errors import CorruptionError, KnowledgeFullError, PeninError, StorageFullError
 from penin.logs import EventLog
 from penin.runtime.mailbox import Letter
@@ -197,8 +198,7 @@ def _bytes(group: list[Letter]) -> int:
 
 
 def _removal(key: str) -> Letter:
-    """A letter without a sender. The key may be one that the door would refuse."""
-    body = RemoveKnowledge(key=key, origin=EVICTION)
+    """A letter without a sender."""
     answer: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
     answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return Letter(Message(encode_body(body), body), answer, None)
+    return Letter(door.removal(key, origin=EVICTION), answer, None)

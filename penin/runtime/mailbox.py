@@ -79,6 +79,8 @@ class Mailbox:
         Raises what `put` raises but MailboxFullError. Cancelled while waiting for room, the
         message is not queued; after that, it is as with the future of `put`.
         """
+        with contextlib.suppress(MailboxFullError):  # it may begin later than it was called
+            return await self.put(message, context)
         waiter = self._loop.create_future()
         self._waiting.append(waiter)
         try:

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from penin.core import door
 from penin.core.artifacts import NumericVectorArtifact
 from penin.core.nearest import Metric, Neighbour, nearest, query_of
+from penin.core.pruning import pruning_of
 from penin.core.reader import StateReader
 from penin.core.state import State
 from penin.core.transitions import Ack, Message
 from penin.core.vocabulary import message as message_of
 from penin.errors import ClosedError, MailboxFullError
 from penin.runtime.bulk import send_bulk
+from penin.runtime.pruning import prune
 from penin.runtime.trace import traced
 from penin.runtime.transaction import TransactionBuilder
 
@@ -87,6 +89,15 @@ class EmbeddedOrchestrator:
     async def remove_knowledge(self, key: str) -> Ack:
         """See `AsyncOrchestrator`."""
         return await self._deliver(door.remove_knowledge(key))
+
+    async def prune_knowledge(
+        self, *, prefix: str | None = None, before_seq: int | None = None
+    ) -> int:
+        """See `AsyncOrchestrator`."""
+        wanted = pruning_of(prefix, before_seq)
+        self._check_open()
+        view, settings = self.view.knowledge_base.view(), self._supervisor.settings
+        return await prune(view, wanted, self._deliver, settings)
 
     async def extend_knowledge(
         self,

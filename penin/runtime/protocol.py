@@ -64,6 +64,16 @@ class AsyncOrchestrator(Protocol):
     async def remove_knowledge(self, key: str) -> Ack:
         """Remove `key`; the result is `missing` where it is not there."""
 
+    async def prune_knowledge(
+        self, *, prefix: str | None = None, before_seq: int | None = None
+    ) -> int:
+        """Remove what begins with `prefix` and was last changed before `before_seq`; how many.
+
+        At least one of them is given; an empty prefix is that of every key. Each is removed by a
+        message of its own, with the seq of its last change as a condition: what is changed while
+        this goes on stays. Cancelled or failed in between, some are removed and some are not.
+        """
+
     async def extend_knowledge(
         self,
         keys: Sequence[str],

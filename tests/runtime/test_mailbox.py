@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from penin.core import door
-from penin.core.transitions import AddScore, Message
+from penin.core.transitions import Ack, AddScore, Message
 from penin.errors import ClosedError, JournalFailedError, MailboxFullError
 from penin.runtime.mailbox import Mailbox
 from penin.storage.commits import FRAME_BYTES_MAX
@@ -220,3 +220,14 @@ async def test_refusing_all_answers_every_queued_letter():
             await answer
     assert len(box) == 0
     assert await within(box.take(100, BYTES_MAX)) == []
+
+
+async def test_who_begins_to_wait_when_there_is_room_again_does_not_wait():
+    box = mailbox(messages_max=1)
+    box.put(door.add_score(0.0), None)
+    late = box.put_waiting(door.add_score(1.0), None)  # a coroutine that nothing has begun yet
+    await box.take(100, BYTES_MAX)
+    sending = await pending(late)
+    (letter,) = await within(box.take(100, BYTES_MAX))
+    letter.answer.set_result(Ack(2))
+    assert await within(sending) == Ack(2)

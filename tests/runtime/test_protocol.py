@@ -277,3 +277,17 @@ async def test_a_checkpoint_makes_all_that_is_applied_durable(orchestrator):
 async def test_it_is_running_and_not_stopping(orchestrator):
     assert orchestrator.phase == "running"
     assert not orchestrator.stopping.is_set()
+
+
+async def test_what_is_old_or_begins_with_a_prefix_is_pruned_in_one_call(orchestrator):
+    keys = [f"{group}-{number}" for group in "ab" for number in range(3)]
+    for key in keys:
+        await orchestrator.add_knowledge(key, NumericVectorArtifact([1.0]))
+    await orchestrator.add_knowledge("a-0", NumericVectorArtifact([1.0, 2.0]))
+    assert await orchestrator.prune_knowledge(prefix="a-", before_seq=7) == 2
+    assert await orchestrator.prune_knowledge(before_seq=5) == 1
+    assert [key for key in keys if await orchestrator.get(key) is not None] == ["a-0", "b-1", "b-2"]
+    assert await orchestrator.prune_knowledge(prefix="") == 3
+    assert (await orchestrator.add_score(1.0)).seq == 7 + 6 + 1
+    with pytest.raises(RefusedError, match="prefix"):
+        await orchestrator.prune_knowledge()

@@ -144,6 +144,16 @@ async def _checkpoint(supervisor: Supervisor, head: bytes, members: Members, wri
     await write(wire.value_line(head, b"%d" % seq))
 
 
+async def _prune_knowledge(
+    supervisor: Supervisor, head: bytes, members: Members, write: Write
+) -> None:
+    check_members(members, ("prefix", "before_seq"))
+    removed = await _orchestrator(supervisor).prune_knowledge(
+        prefix=members.get("prefix"), before_seq=members.get("before_seq")
+    )
+    await write(wire.value_line(head, b"%d" % removed))
+
+
 async def _durable(supervisor: Supervisor, head: bytes, members: Members, write: Write) -> None:
     check_members(members, ("seq",))
     orchestrator = _orchestrator(supervisor)
@@ -159,6 +169,7 @@ QUERIES: Final[dict[str, Query]] = {
     "history": _history,
     "nearest": _nearest,
     "statistics": _statistics,
+    "prune_knowledge": _prune_knowledge,
     "checkpoint": _checkpoint,
     "durable": _durable,
 }

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from penin.core import door
 from penin.core.artifacts import NumericVectorArtifact, Vector
 from penin.core.nearest import Metric, Neighbour, query_of
+from penin.core.pruning import pruning_of
 from penin.core.reader import as_type
 from penin.core.transitions import Ack, Message
 from penin.core.values import decode_value, to_wire
@@ -136,6 +137,15 @@ class RemoteOrchestrator:
     async def remove_knowledge(self, key: str) -> Ack:
         """See `AsyncOrchestrator`."""
         return await self._sender.deliver(door.remove_knowledge(key))
+
+    async def prune_knowledge(
+        self, *, prefix: str | None = None, before_seq: int | None = None
+    ) -> int:
+        """See `AsyncOrchestrator`."""
+        pruning_of(prefix, before_seq)
+        answer = await self._asking.ask("prune_knowledge", prefix=prefix, before_seq=before_seq)
+        removed: int = decode_value(answer.value)
+        return removed
 
     async def extend_knowledge(
         self,
