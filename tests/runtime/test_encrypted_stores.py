@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 from base64 import b64encode
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import penin
+from penin.core import door
 from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.errors import (
@@ -22,6 +24,7 @@ from penin.errors import (
     KeyRequiredError,
     NotEncryptedError,
     PeninError,
+    StorageError,
     WrongKeyError,
 )
 from penin.ingress.rejected import RejectedLines, read_rejected
@@ -35,7 +38,7 @@ from penin.runtime.verify import verify_store
 from penin.settings import Settings
 from penin.storage.keys import KEYS_NAME
 from tests.core import strategies
-from tests.fakes.crashable_filesystem import CrashableFileSystem, Effect
+from tests.fakes.crashable_filesystem import Crash, CrashableFileSystem, Effect
 from tests.runtime import indexes
 from tests.runtime.crashing import Diary, Life, live, recovered
 from tests.runtime.encrypted import (
@@ -176,6 +179,26 @@ def test_what_was_acknowledged_is_what_the_key_gives_back(before, after, chosen)
         assert bits(read_state(STORE, killed)) == shown == bits(read_state(STORE, fs))
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("effect", ["none", "half", "whole"])
+def test_a_crash_at_any_operation_of_making_one_leaves_it_whole_or_to_be_made_again(
+    effect: Effect,
+) -> None:
+    state, settings, number, ended = State(), Settings(), 0, False
+    state.apply(door.add_score(1.0).body, 1)
+    while not ended:
+        number += 1
+        disk = keyed()
+        disk.crash_at, disk.crash_effect = number, effect
+        with contextlib.suppress(Crash):
+            new_store(STORE, settings, state, Envelope(), digest="a" * 64, fs=disk)
+            ended = True
+        for left in (disk.after_crash(number), disk.after_kill()):
+            with contextlib.suppress(StorageError):  # there is one already
+                new_store(STORE, settings, state, Envelope(), digest="a" * 64, fs=left)
+            assert bits(read_state(STORE, left.after_kill())) == bits(state)
+    assert number > 15
 
 
 def test_a_store_is_converted_into_an_encrypted_one_and_back(tmp_path: Path) -> None:
