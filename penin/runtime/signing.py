@@ -146,7 +146,7 @@ class SignedHeads:
                     "ledger, which was cut or written anew"
                 )
                 self._problem(position, reason)
-        self._check_checkpoints(directory)
+        self._check_checkpoints(directory, store)
         newest = max((head for _, head in self._heads), key=lambda head: head.seq, default=None)
         return SignedReport(
             len(self._heads),
@@ -157,11 +157,13 @@ class SignedHeads:
             self._problems,
         )
 
-    def _check_checkpoints(self, directory: Path) -> None:
-        """Note each kept checkpoint that is not the file whose digest was signed."""
+    def _check_checkpoints(self, directory: Path, store: str | None) -> None:
+        """Note each kept checkpoint of the store that is not the file whose digest was signed."""
         # One that was damaged and set aside was written again at the same seq, and signed again.
         signed: dict[int, list[tuple[int, str]]] = {}
         for position, head in self._heads:
+            if head.store != store:
+                continue
             signed.setdefault(head.seq, []).append((position, head.snapshot))
         for file in FileSnapshotStore(self._fs, directory).checkpoints():
             heads = signed.get(file.seq, [])
