@@ -29,6 +29,19 @@ async def rotating(orchestrator):
 """
 
 
+IMPORTED = """
+import pathlib, time
+
+print("importing", flush=True)
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
+
+async def worker(orchestrator):
+    print("running", flush=True)
+    await orchestrator.stopping.wait()
+"""
+
+
 def lines_of(path):
     """The lines of a log, once there are any."""
     deadline = time.monotonic() + PATIENCE_S
@@ -78,6 +91,17 @@ def test_where_it_cannot_be_opened_anew_the_file_before_goes_on_and_says_so(plac
     unopened = [line for line in lines_of(place / "moved" / "penin.log") if "path" in line]
     assert [(line["event"], line["level"]) for line in unopened] == [("log.unopened", "warning")]
     assert unopened[0]["path"] == str(place / "logs" / "penin.log")
+
+
+def test_sighup_before_the_store_is_open_does_not_end_it(place):
+    (place / "imported.py").write_text(IMPORTED)
+    with Penin(place, "run", "imported:worker", "--log-file", "penin.log") as process:
+        process.output(1)
+        process.signal(signal.SIGHUP)
+        (place / "go").touch()
+        assert process.output(2) == ["importing", "running"]
+        process.signal(signal.SIGTERM)
+        assert process.end() == ExitCode.SUCCESS
 
 
 def test_send_logs_to_a_file_too_and_stderr_keeps_what_is_said(place):

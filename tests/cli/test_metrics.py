@@ -5,10 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 
+import pytest
+
 from penin.cli.exits import ExitCode
 from tests.cli.processes import Penin
 from tests.cli.processes import penin as run_penin
 from tests.runtime.test_metrics_server import get
+
+pytestmark = pytest.mark.sliced  # each is a process or several
 
 ADDRESS = "127.0.0.1:0"
 

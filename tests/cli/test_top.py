@@ -125,6 +125,7 @@ def test_a_size_has_the_unit_that_fits(size, text):
     assert size_text(size) == text
 
 
+@pytest.mark.sliced
 def test_without_a_terminal_it_is_one_view_of_the_worker_that_runs(place):
     with Penin(place, "run", "workers:endless") as worker:
         worker.output(5)
@@ -141,6 +142,7 @@ def test_without_a_terminal_it_is_one_view_of_the_worker_that_runs(place):
     assert any("\u2800" < character < "\u2900" for character in shown)
 
 
+@pytest.mark.sliced
 def test_where_no_worker_runs_it_says_so(place):
     run_penin(place, "send", os.devnull)
     process = run_penin(place, "top")
