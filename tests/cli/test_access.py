@@ -17,6 +17,8 @@ from penin.ingress.socket.address import SOCKET_NAME
 from tests.cli.processes import Penin, jsonl, scores
 from tests.cli.processes import penin as run_penin
 
+pytestmark = pytest.mark.sliced  # each is several processes
+
 STORE = ".penin_omega"
 FIRST = [
     {

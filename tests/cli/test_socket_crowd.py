@@ -131,7 +131,7 @@ async def crowd(place, *, size, total, kills):
 
 
 async def test_what_is_acknowledged_to_some_is_there_once_through_kills(place):
-    await crowd(place, size=12, total=60, kills=2)
+    await crowd(place, size=12, total=60, kills=1)
 
 
 @pytest.mark.long
