@@ -1,4 +1,7 @@
-r"""The texts of `--help`, to work from. A `\b` alone keeps the lines of a paragraph as they are."""
+r"""The texts of `--help`, to work from. A `\b` alone keeps the lines of a paragraph as they are.
+
+All of them together, however many lines: they are read beside each other, and translated as one.
+"""
 
 from __future__ import annotations
 

@@ -30,21 +30,16 @@ ours stays what it is.
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
-import decimal
-import enum
 import math
 import re
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from penin.core.brackets import nesting
+from penin.core.conversion import converted
 from penin.errors import RefusedError, RefusedTypeError, RefusedValueError
 
 MARK: Final = "__type__"
@@ -77,14 +72,6 @@ _DECODE: Final = msgspec.json.Decoder().decode
 _INTEGER: Final = re.compile("-?[0-9]+")
 _INT64_MIN: Final = -(2**63)
 _UINT64_MAX: Final = 2**64 - 1
-_AS_TEXT: Final = (
-    datetime.datetime,
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-    uuid.UUID,
-    decimal.Decimal,
-)
 
 
 def _is_64_bits(value: int) -> bool:
@@ -236,7 +223,7 @@ def _wire(value: object, escape: bool, depth: int) -> Any:  # noqa: FBT001  # a 
         return _array(value, escape, depth)
     if kind in tagged_types:
         return _members(tagged_types[kind](value), escape, depth, keep=MARK)
-    return _wire(_converted(value), escape, depth)
+    return _wire(converted(value), escape, depth)
 
 
 def _is_exact(value: object, levels: int) -> bool:
@@ -326,64 +313,6 @@ def _array(value: list[Any] | tuple[Any, ...], escape: bool, depth: int) -> list
             plain.append(_wire(item, escape, depth + 1))
         except RefusedError as error:
             raise _inside(error, f"[{index}]") from error.__cause__
-    return plain
-
-
-def _converted(value: object) -> object:
-    """One step of the table for what is not a plain value yet."""
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, np.ndarray):
-        return _from_array(value)
-    if isinstance(value, np.generic):
-        return _from_scalar(value)
-    if isinstance(value, _AS_TEXT):
-        return msgspec.to_builtins(value)
-    if isinstance(value, msgspec.Struct):
-        return _from_struct(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    if callable(getattr(value, "model_dump", None)) and not isinstance(value, type):
-        return value.model_dump(by_alias=True)  # type: ignore[attr-defined]  # pydantic's name
-    for plain in (str, int, float, deque):
-        if isinstance(value, plain):
-            return _as_base(value, plain)
-    raise RefusedTypeError("", f"{type(value).__name__} has no place in JSON")
-
-
-def _as_base(value: Any, plain: type) -> object:
-    """A subclass of a plain type as that type, without asking its own methods."""
-    if plain is deque:
-        return deque(value, value.maxlen)
-    if plain is str:
-        return str.__str__(value)
-    return int.__int__(value) if plain is int else float.__float__(value)
-
-
-def _from_struct(value: msgspec.Struct) -> object:
-    config = value.__struct_config__
-    if config.array_like:
-        values: list[Any] = [getattr(value, name) for name in value.__struct_fields__]
-        return values if config.tag is None else [config.tag, *values]
-    fields = msgspec.structs.fields(value)
-    plain: dict[str, Any] = {item.encode_name: getattr(value, item.name) for item in fields}
-    if config.tag is not None and config.tag_field is not None:
-        plain = {config.tag_field: config.tag, **plain}
-    return {name: item for name, item in plain.items() if item is not msgspec.UNSET}
-
-
-def _from_array(value: np.ndarray[Any, Any]) -> object:
-    if value.dtype.kind not in "biufOU":
-        raise RefusedTypeError("", f"an array of dtype {value.dtype} has no place in JSON")
-    if value.dtype == np.longdouble and np.longdouble != np.float64:
-        raise RefusedTypeError("", "a longdouble does not fit a float exactly")
-    return value.tolist()
-
-
-def _from_scalar(value: np.generic) -> object:
-    plain = value.item()
-    if isinstance(plain, np.generic) or not isinstance(plain, (bool, int, float, str)):
-        raise RefusedTypeError("", f"{type(value).__name__} has no place in JSON")
     return plain
 
 

@@ -1,5 +1,7 @@
 """Every event that PENIN logs, as data: the documented table, which the code is held to.
 
+One table, and so one file, however long.
+
 Beside the fields of the table, every line has `timestamp`, `level` and `event`, and the context
 variables (`structlog.contextvars`) of whoever caused the event: for a transition its sender's.
 """

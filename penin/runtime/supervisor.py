@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from penin.core.migration import Schema
     from penin.runtime.store import Store
     from penin.runtime.workers import Worker
-    from penin.storage.lock import Holder
 
 Phase = Literal["starting", "recovering", "running", "draining", "stopped", "failed"]
 LOG_CLOSE_S: Final = 1.0
@@ -155,9 +154,8 @@ class Supervisor:
         Cancelled from outside, it leaves what is under way to the threads, which finish it and
         give up the lock; nothing acknowledged is lost.
         """
-        # With `always` nothing is ever left for a tick. And between its answer and its next wait
-        # the thread is to do as little as it can: the loop wakes up for the answer, and would have
-        # to wait for the interpreter, which is a second wake-up.
+        # With `always` nothing is left for a tick, and between its answer and its next wait the
+        # thread is to do little: the loop wakes up for the answer and waits for the interpreter.
         self.log.bind(dir=self.store.name)
         tick = self._tick if self.settings.fsync == "everysec" else None
         self._journal_thread = StorageThread("penin-journal", tick)
@@ -222,19 +220,17 @@ class Supervisor:
     async def _recover(self) -> Recovered | None:
         """The recovered state, or None where a stop came first. Raises what `recover` raises."""
         store, log = self.store, self.log
-        begun_s = time.monotonic()
+        begun_s, wait_s = time.monotonic(), self.settings.lock_wait_s
         try:
-            await self._journal_thread.call(
-                store.prepare, self.settings.lock_wait_s, self._wait_for_lock
-            )
+            await self._journal_thread.call(store.prepare, wait_s, self._wait_for_lock)
             self._enter("recovering")
             log.info("recovery.started", dir=store.name)
             recovered = await self._journal_thread.call(
                 recover, store, self.settings, self._stop_request.is_asked, self._schema
             )
         except RecoveryAbandonedError:
-            seconds = round(time.monotonic() - begun_s, 6)
-            log.info("recovery.abandoned", signal=self.stop_reason, seconds=seconds)
+            seconds = time.monotonic() - begun_s
+            log.info("recovery.abandoned", signal=self.stop_reason, seconds=round(seconds, 6))
             return None
         except OSError as error:
             failure = storage_error(Path(error.filename or store.name), error)
@@ -249,32 +245,32 @@ class Supervisor:
         return recovered
 
     def _build(self, recovered: Recovered) -> None:
+        settings, log = self.settings, self.log
+        bounds = bounds_of(self.store, recovered.state, settings, log, self.request_checkpoint)
         self.actor = Actor(
             state=recovered.state,
             mailbox=self.mailbox,
             journal=self.store.journal,
             thread=self._journal_thread,
-            settings=self.settings,
-            log=self.log,
+            settings=settings,
+            log=log,
             at=recovered.at,
-            bounds=bounds_of(
-                self.store, recovered.state, self.settings, self.log, self.request_checkpoint
-            ),
+            bounds=bounds,
         )
         self._checkpointer = Checkpointer(
             store=self.store,
             actor=self.actor,
             journal_thread=self._journal_thread,
             snapshot_thread=self._snapshot_thread,
-            settings=self.settings,
-            log=self.log,
+            settings=settings,
+            log=log,
             snapshot_seq=recovered.snapshot_seq or 0,
             snapshot_bytes=recovered.snapshot_bytes,
         )
         self.metrics.begin(self.actor, self._checkpointer)
-        reclaimer = Reclaimer(recovered.state.knowledge_base, self.log)
+        reclaimer = Reclaimer(recovered.state.knowledge_base, log)
         self.actor.listeners.append(reclaimer.note_applied)
-        indexer = Indexer(self.store, self.actor, self.log)
+        indexer = Indexer(self.store, self.actor, log)
         self._caretakers = [reclaimer, indexer]
         self.orchestrator = EmbeddedOrchestrator(self, self.actor, recovered.state, indexer)
 
@@ -358,8 +354,8 @@ class Supervisor:
     def _enter(self, phase: Phase, reason: str | None = None) -> None:
         if phase == self.phase or self.phase in {"failed", "stopped"}:
             return
-        fields = {} if reason is None else {"reason": reason}
-        self.log.info("supervisor.phase", phase=phase, previous=self.phase, **fields)
+        why = {} if reason is None else {"reason": reason}
+        self.log.info("supervisor.phase", phase=phase, previous=self.phase, **why)
         self.phase = phase
 
     # -- on the journal's thread --------------------------------------------------------------
@@ -370,15 +366,13 @@ class Supervisor:
             return None
         journal = self.store.journal
         try:
-            due_s = journal.sync_due_s()
-            if due_s is not None and due_s <= 0:
+            if journal.sync_due_s() == 0:
                 journal.sync()
                 self._from_thread(self._note_durable, journal.durable_seq)
-                due_s = journal.sync_due_s()
+            return journal.sync_due_s()
         except JournalFailedError as error:
             self._from_thread(self.fail, error)
             return None
-        return due_s
 
     def _note_durable(self, seq: int) -> None:
         if self.actor is not None:
@@ -391,12 +385,10 @@ class Supervisor:
     def _wait_for_lock(self, seconds: float) -> None:
         """Wait before the lock is tried again, on the journal's thread; a stop ends it at once."""
         if not self._stop_request.looks:
-            self._from_thread(self._note_waiting, self.store.holder())
+            holder, wait_s = self.store.holder(), self.settings.lock_wait_s
+            self._from_thread(recovery_events.log_waiting, self.log, self.store, holder, wait_s)
         if self._stop_request.wait(seconds):
             raise RecoveryAbandonedError
-
-    def _note_waiting(self, holder: Holder | None) -> None:
-        recovery_events.log_waiting(self.log, self.store, holder, self.settings.lock_wait_s)
 
     def _release(self) -> None:
         # A snapshot that an earlier owner of the store puts in place after the lock went on to
