@@ -51,8 +51,8 @@ class KnowledgeFullError(RefusedValueError):
     """`max_knowledge` leaves no room for what a message puts; certainly not stored."""
 
     def __init__(self, size: int, max_knowledge: int) -> None:
-        reason = f"it holds {size} artifacts, and max_knowledge is {max_knowledge}"
-        super().__init__("knowledge_base", reason)
+        there = f"it holds {size} artifacts, and max_knowledge is {max_knowledge}"
+        super().__init__("knowledge_base", f"no room for what this puts: {there}")
         self.size = size
         self.max_knowledge = max_knowledge
 

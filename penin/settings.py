@@ -20,7 +20,7 @@ BATCH_BYTES_LIMIT: Final = 32 * 2**20
 HISTORY_MAXLEN_LIMIT: Final = 2**31 - 1
 """What a deque takes as its bound on every platform."""
 MESSAGE_IDS_LIMIT: Final = 1_000_000
-"""So many take some 300 MB of memory, and a checkpoint copies that many references at once."""
+"""A checkpoint copies so many references at once, on the event loop."""
 SHOWN_LIMIT: Final = 2**64
 SHOWN_CHARACTERS: Final = 100
 KEEP_LAST_MIN: Final = 2

@@ -50,6 +50,7 @@ class Bounds:
         self._log = log
         self._request_checkpoint = request_checkpoint
         self._snapshot_bytes = 0
+        self._used_bytes = 0  # when the last part was committed
         self._requested_at_seq = -1
         self._said: dict[str, str] = {}  # bound -> the event that tells how it stands
 
@@ -66,6 +67,7 @@ class Bounds:
         A part is committed, or was refused by the disk, when the next one is asked for.
         """
         room = self._room()
+        self._note_bytes()
         part: list[Letter] = []
         size = 0
         bytes_max = self._settings.batch_bytes_max
@@ -97,6 +99,7 @@ class Bounds:
         """Let a part be committed; whether it was, and not refused by the disk."""
         seq = self._state.seq
         yield part
+        self._note_bytes()
         if room is not None:
             room.renew()
         return self._state.seq > seq
@@ -134,16 +137,16 @@ class Bounds:
 
     # -- bytes --------------------------------------------------------------------------------
 
-    @property
-    def store_bytes(self) -> int:
-        """Journal, sealed files and kept checkpoints, as they were when they were last written."""
-        return self._store.size_bytes(0) + self._snapshot_bytes
+    def _note_bytes(self) -> None:
+        """Journal, sealed files, and the kept checkpoints as they were measured last."""
+        if self._settings.max_store_bytes is not None:
+            self._used_bytes = self._store.size_bytes(0) + self._snapshot_bytes
 
     def _no_bytes_for(self, message: Message, pending_bytes: int) -> StorageFullError | None:
         limit = self._settings.max_store_bytes
         if limit is None:
             return None
-        used = self.store_bytes + pending_bytes
+        used = self._used_bytes + pending_bytes
         if used + len(message.raw) <= limit:
             self._note("max_store_bytes", used, limit)
             return None

@@ -16,6 +16,7 @@ from penin.errors import (
     RefusedError,
     StorageFullError,
 )
+from penin.runtime.convert import convert
 from penin.storage.reader import JournalReader
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.runtime.stores import (
@@ -222,3 +223,22 @@ async def test_a_window_smaller_than_a_batch_forgets_in_the_order_of_the_message
         assert answers == [Ack(2), Ack(3), Ack(4), Ack(2)]
         assert await orchestrator.send(score("c")) == Ack(4)
         assert await orchestrator.send(score("a")) == Ack(5)
+
+
+async def test_they_are_known_in_what_was_made_of_the_store(tmp_path):
+    store = tmp_path / "store"
+    async with penin.open(store) as orchestrator:
+        first = await orchestrator.send(score("a"))
+        await orchestrator.add_score(1.0)
+    await asyncio.to_thread(penin.backup, store, tmp_path / "copy")
+    await asyncio.to_thread(penin.restore, store, tmp_path / "past", seq=1)
+    await asyncio.to_thread(convert, store, tmp_path / "converted", format="safetensors")
+    for name in ("copy", "past", "converted"):
+        async with penin.open(tmp_path / name) as orchestrator:
+            assert await orchestrator.send(score("a")) == first
+    migrations = {0: lambda draft: draft.documents.update(migrated=True)}
+    async with penin.open(store, schema_version=1, migrations=migrations) as orchestrator:
+        assert await orchestrator.send(score("a")) == first
+        assert await orchestrator.get_document("migrated") is True
+    report = await asyncio.to_thread(penin.verify, store)
+    assert report.is_sound, report.problems
