@@ -35,7 +35,7 @@ def backup(
     from penin.runtime.backup import backup_at
     from penin.runtime.progress import CountingFiles, Progress
 
-    directory, copy = store_directory(dir), store_directory(target)
+    directory, copy = store_directory(dir), store_directory(target, "DIR")
     progress = Progress()
     files = CountingFiles(files_of(key_from), progress)
     try:

@@ -46,7 +46,7 @@ def convert(
     ] = None,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    directory = store_directory(to)
+    directory = store_directory(to, "--to")
     try:
         made = convert_file(
             file,

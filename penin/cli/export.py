@@ -12,6 +12,7 @@ from penin.cli.options import (
     DIR_DEFAULT,
     ExistingDirectory,
     KeyOption,
+    check_target,
     files_of,
     option,
     store_directory,
@@ -90,10 +91,7 @@ def _check_paths(file: Path, beside: list[Path | None], *, overwrite: bool) -> N
     if len({path.resolve() for path in given}) < len(given):
         raise UsageError(f"{file}: keys, metadata and vectors are files of their own")
     for path in given:
-        if path.is_dir():
-            raise UsageError(f"{path}: it is a directory")
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path}: it is there already; --overwrite replaces it")
+        check_target(path, overwrite=overwrite)
 
 
 def _reading(selection: Selection) -> tuple[int, int | None, str]:

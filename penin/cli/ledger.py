@@ -17,6 +17,7 @@ from penin.cli.options import (
     ExistingDirectory,
     JsonOption,
     KeyOption,
+    check_target,
     files_of,
     option,
     store_directory,
@@ -118,10 +119,7 @@ def export(
                 break
         return ExitCode.SUCCESS
     path = Path(file)
-    if path.is_dir():
-        raise UsageError(f"{file}: it is a directory")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{file}: it is there already; --overwrite replaces it")
+    check_target(path, overwrite=overwrite)
     with progress_bar("exporting", "transitions", lines.reading):
         replace_file(path, joined(lines))
     say(f"{counted(lines.count, 'transition')} written to {file}")

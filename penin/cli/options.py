@@ -104,17 +104,28 @@ def log_path(log_file: str | None) -> Path | None:
     return None if log_file is None else Path(log_file).absolute()
 
 
-def store_directory(dir: str) -> Path:  # the word of the option
+def store_directory(dir: str, option: str = "--dir") -> Path:  # the words of the command line
     """The absolute path of the store, taken before anything can change the working directory.
 
-    Raises UsageError for what is no place for a store.
+    Raises UsageError, which names `option`, for what is no place for a store.
     """
     if dir == MEMORY:
-        raise UsageError(f"--dir {MEMORY}: a store in memory is for penin.open; name a directory")
+        why = "a store in memory is for penin.open; name a directory"
+        raise UsageError(f"{option} {MEMORY}: {why}")
     path = Path(os.path.realpath(dir))
     if path.exists() and not path.is_dir():
-        raise UsageError(f"--dir {dir}: it is not a directory")
+        raise UsageError(f"{option} {dir}: it is not a directory")
     return path
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise UsageError for a file that is not to be written."""
+    if path.is_dir():
+        raise UsageError(f"{path}: it is a directory")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: it is not a regular file, and would be replaced by one")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: it is there already; --overwrite replaces it")
 
 
 def files_of(key_from: str | None) -> OsFileSystem:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from penin.cli.exits import ExitCode
 from penin.cli.options import (
     DIR_DEFAULT,
@@ -12,6 +10,7 @@ from penin.cli.options import (
     files_of,
     store_directory,
 )
+from penin.cli.terminal import print_out
 from penin.ingress.rejected import read_rejected
 
 
@@ -23,6 +22,6 @@ def rejected(
     """The command; `penin.cli.help` tells what it promises."""
     directory = store_directory(dir)
     for piece in read_rejected(directory, files_of(key_from)):
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+        if not print_out(piece):
+            break
     return ExitCode.SUCCESS

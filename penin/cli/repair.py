@@ -35,7 +35,7 @@ def repair(
     json: JsonOption = False,
 ) -> int:
     """The command; `penin.cli.help` tells what it promises."""
-    directory, target = store_directory(dir), store_directory(to)
+    directory, target = store_directory(dir), store_directory(to, "--to")
     progress, files = Progress(), files_of(key_from)
     try:
         with progress_bar("reading", "bytes", progress.reading):

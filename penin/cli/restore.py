@@ -53,7 +53,7 @@ def restore(
     place = Place(seq, checkpoint, at)
     if sum(named is not None for named in (seq, checkpoint, at)) != 1:
         raise UsageError("exactly one of --seq, --checkpoint and --at names the state to restore")
-    directory, target = store_directory(dir), store_directory(to)
+    directory, target = store_directory(dir), store_directory(to, "--to")
     progress = Progress()
     files = CountingFiles(files_of(key_from), progress)
     try:

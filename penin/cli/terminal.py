@@ -57,10 +57,16 @@ def progress_bar(description: str, unit: str, read: Callable[[], Reading]) -> It
         yield bar.stream
 
 
-def print_out(text: str) -> bool:
-    """Write to stdout; False where the reader has gone (`| head`), which is no error."""
+def print_out(text: str | bytes) -> bool:
+    """Write to stdout; False where the reader has gone (`| head`), which is no error.
+
+    Raises OSError where stdout is a file on a full disk.
+    """
     try:
-        sys.stdout.write(text)
+        if isinstance(text, bytes):
+            sys.stdout.buffer.write(text)
+        else:
+            sys.stdout.write(text)
         sys.stdout.flush()
         return True
     except BrokenPipeError:
@@ -68,13 +74,16 @@ def print_out(text: str) -> bool:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdout") from error
 
 
 def reserve_standard_descriptors() -> None:
     """Let 0, 1 and 2 lead somewhere, where the process was started without them.
 
     Otherwise the next file that is opened gets the number: a journal as descriptor 2 would have
-    written into it whatever a library or a child of a worker writes to stderr.
+    written into it whatever a library or a child of a worker writes to stderr. Without a stdout,
+    what is printed goes nowhere, and the exit code is the answer.
     """
     for fd in range(3):
         try:
@@ -82,6 +91,8 @@ def reserve_standard_descriptors() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
             os.set_inheritable(fd, True)  # noqa: FBT003  # a flag of the operating system
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -18,9 +19,12 @@ def replace_file(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     """Put a file in place, atomically and durably, making parent directories.
 
     Raises OSError, and whatever `chunks` raises; then what was there before is there. A symbolic
-    link is followed: the file that it leads to is replaced.
+    link is followed: the file that it leads to is replaced. What is no file (a device, a pipe) is
+    not: other programs would miss it.
     """
     resolved = path.resolve()
+    if resolved.exists() and not resolved.is_file():
+        raise OSError(errno.EEXIST, "it is there and not a regular file", str(path))
     fs = OsFileSystem()
     fs.make_directory(resolved.parent)
     # A name of its own, so that neither another writer's file nor a neighbour's is touched.

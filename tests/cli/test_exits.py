@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import penin
 from penin import errors
 from penin.cli import main
 from penin.cli.exits import (
@@ -19,6 +24,7 @@ from penin.cli.exits import (
 )
 from penin.cli.options import SETTINGS_HELP, environment_name
 from penin.settings import Settings
+from tests.cli.processes import REPOSITORY
 
 PATH = Path("x")
 
@@ -74,3 +80,70 @@ def test_help_and_version_go_to_stdout(capfd, words):
 def test_the_help_has_the_table_of_exit_codes_as_it_is(capfd):
     main(["--help"])
     assert "\n  ".join(exits_text().splitlines()) in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["restore", "--seq", "1", "--to", "file"], "--to file"),
+        (["repair", "--to", "file"], "--to file"),
+        (["convert", "memory", "--to", "file"], "--to file"),
+        (["backup", "file"], "DIR file"),
+        (["verify", "--dir", "file"], "--dir file"),
+    ],
+)
+def test_a_directory_that_is_none_is_named_by_its_own_option(
+    words, named, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(words) == ExitCode.USAGE
+    assert capfd.readouterr().err == f"penin: {named}: it is not a directory\n"
+
+
+@pytest.fixture
+def memory(tmp_path):
+    """A store with a refused line; the working directory of what is run is its parent."""
+    with penin.open_sync(tmp_path / "memory") as orchestrator:
+        orchestrator.add_score(1.0)
+    (tmp_path / "memory" / "rejected.jsonl").write_bytes(b"refused\n" * 100_000)
+    return tmp_path
+
+
+def in_a_shell(words, where):
+    command = f"exec {shlex.quote(sys.executable)} -m penin {words}"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(
+        ["sh", "-c", command], cwd=where, env=environment, capture_output=True, check=False
+    )
+
+
+@pytest.mark.sliced
+@pytest.mark.parametrize("words", ["verify", "ledger show", "rejected"])
+def test_a_closed_stdout_is_nothing_to_fail_on(words, memory):
+    done = in_a_shell(f"{words} --dir memory >&-", memory)
+    assert (done.returncode, done.stderr) == (ExitCode.SUCCESS, b"")
+
+
+@pytest.mark.sliced
+@pytest.mark.parametrize("words", ["verify", "ledger show", "rejected"])
+def test_a_full_disk_behind_stdout_is_named_as_that(words, memory):
+    done = in_a_shell(f"{words} --dir memory >/dev/full", memory)
+    assert done.returncode == ExitCode.STORAGE_FAILED
+    assert done.stderr == b"penin: [Errno 28] No space left on device: 'stdout'\n"
+
+
+@pytest.mark.sliced
+def test_a_reader_of_refused_lines_may_go_before_their_end(memory):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "penin", "rejected", "--dir", "memory"],
+        cwd=memory,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (ExitCode.SUCCESS, b"")

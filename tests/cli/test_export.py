@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -87,12 +89,14 @@ def test_a_mixture_needs_a_choice(place, export):
 def test_mistakes_of_usage_have_one_sentence(place, export):
     fill(place, base(1))
     (place / "made.npz").mkdir()
+    os.mkfifo(place / "pipe.npz")
     for words, said in [
         (["v.csv"], "v.csv: its suffix is none of"),
         (["v.npy"], "v.npy: a .npy file has no keys: --keys names a file for them"),
         (["v.npz", "--keys", "k.txt"], "v.npz: keys and metadata stand in it"),
         (["v.npy", "--keys", "v.npy"], "v.npy: keys, metadata and vectors are files of their own"),
         (["made.npz"], "made.npz: it is a directory"),
+        (["pipe.npz", "--overwrite"], "pipe.npz: it is not a regular file"),
         (["v.npz", "--dir", "nowhere"], "--dir nowhere: there is no store"),
     ]:
         code, sentence = export(*words)

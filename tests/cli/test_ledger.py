@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -139,9 +140,11 @@ def test_where_there_is_no_store_it_says_so(place, command):
         (["show", "--since", "soon"], "--since"),
         (["verify", "--head", "nothing"], "--head nothing"),
         (["export", "."], "it is a directory"),
+        (["export", "pipe", "--overwrite"], "pipe: it is not a regular file"),
     ],
 )
 def test_a_mistake_in_the_command_line_has_one_sentence(place, store, arguments, said):
+    os.mkfifo(place / "pipe")
     process = ledger(place, *arguments, code=ExitCode.USAGE)
     assert len(process.err) == 1
     assert said in process.err[0]

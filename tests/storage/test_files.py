@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,14 @@ def test_what_was_there_stays_when_the_pieces_fail(tmp_path):
         replace_file(path, failing())
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        replace_file(path, [b"new"])
+    assert path.is_fifo()
 
 
 def test_the_file_behind_a_symbolic_link_is_replaced(tmp_path):
