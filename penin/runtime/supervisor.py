@@ -212,7 +212,7 @@ class Supervisor:
         self.mailbox.open()
         self._enter("running")
         self.started.set()
-        group.start_soon(self.servers.run, self._guarded)
+        group.start_soon(self._guarded, self.servers.run, self._guarded)
         group.start_soon(self._guarded, self._run_work)
         await self.stopping.wait()
         await self._wind_down()
