@@ -204,7 +204,7 @@ class _Verifying:
     def _read_snapshots(self, journal_bytes: int, stack: ExitStack) -> None:
         opened: list[tuple[Path, FileBlocks]] = []
         names: dict[tuple[int, int], list[str]] = {}
-        checkpoints = [file.path for file in self._snapshots.checkpoints()]
+        checkpoints = {file.path: file.seq for file in self._snapshots.checkpoints()}
         for path in [*checkpoints, self._snapshots.path]:
             try:
                 blocks = stack.enter_context(FileBlocks(self._fs, path))
@@ -219,9 +219,12 @@ class _Verifying:
             names.setdefault(blocks.identity, []).append(str(path))
         self._progress.begin(journal_bytes + sum(blocks.size_bytes for _, blocks in opened))
         for path, blocks in opened:
-            self._read_snapshot(path, blocks, names[blocks.identity])
+            said = self._read_snapshot(path, blocks, names[blocks.identity])
+            if said.seq not in (None, checkpoints.get(path, said.seq)):
+                reason = f"its name says seq {checkpoints[path]}, its content {said.seq}"
+                self._problem(path, 0, reason)
 
-    def _read_snapshot(self, path: Path, blocks: FileBlocks, names: list[str]) -> None:
+    def _read_snapshot(self, path: Path, blocks: FileBlocks, names: list[str]) -> SnapshotReport:
         said = SnapshotReport(names, None, None, blocks.size_bytes, "damaged")
         self._said.append(said)
         end = self._progress.done + blocks.size_bytes
@@ -238,6 +241,7 @@ class _Verifying:
             kept = _Kept(path, blocks, said, envelope, state.seq, digest)
             self._kept.setdefault(state.seq, []).append(kept)
         self._progress.done = end
+        return said
 
     def _decoded(self, path: Path, blocks: FileBlocks, end: int = 0) -> tuple[State, Envelope]:
         def note() -> None:

@@ -243,6 +243,21 @@ def test_a_snapshot_that_the_journal_does_not_reach_is_named(tmp_path):
     assert any("no line of the journal" in problem.reason for problem in report.problems)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_checkpoints_that_changed_places_are_named(tmp_path, kind):
+    written(tmp_path, kind, keep=3)
+    store = store_of(tmp_path)
+    first, second, _ = checkpoints(store)
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    report = penin.verify(store)
+    assert [(Path(problem.path).name, problem.reason) for problem in report.problems] == [
+        (first.name, "its name says seq 2, its content 4"),
+        (second.name, "its name says seq 4, its content 2"),
+    ]
+
+
 def test_without_a_journal_the_store_is_not_sound(tmp_path):
     written(tmp_path)
     shutil.rmtree(store_of(tmp_path) / "journal")
