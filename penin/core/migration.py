@@ -261,7 +261,7 @@ def _run(migration: Migration, content: _Content, place: str, version: int) -> _
         raise
     except RefusedError as error:
         raise MigrationError(place, version, str(error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit would end it without a word
         reason = f"it raised {values.shown(error)}{raised_at(error)}"
         raise MigrationError(place, version, reason) from error
 

@@ -196,6 +196,9 @@ def _begin_with_snapshot(store: Store, recovered: Recovered) -> None:
     if not journal.is_empty() and store.key_from is not None and not store.is_encrypted:
         raise NotEncryptedError(store.name)
     if not journal.is_empty() and journal.holds_transitions():
+        kept = store.snapshots.checkpoints()
+        if store.is_encrypted or any(file.path.name.endswith(suffix) for file in kept):
+            raise no_snapshot(Path(store.name))
         raise _another_format(store, JSON_SUFFIX, suffix)
     begin_store(store, recovered.state, recovered.at, Envelope(), None)
 

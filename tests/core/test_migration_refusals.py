@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,11 @@ def test_a_function_that_raised_is_named_with_its_line() -> None:
     assert str(raised.value).endswith(
         f"it raised ValueError('not mine') in {__file__}, line {line}"
     )
+
+
+def test_a_function_that_exits_has_failed() -> None:
+    with pytest.raises(MigrationError, match=r"it raised SystemExit\(3\) in "):
+        migrated(filled()._state, Schema(1, {0: lambda _draft: sys.exit(3)}), PLACE)
 
 
 def test_a_missing_step_is_named_before_any_function_runs() -> None:

@@ -65,6 +65,19 @@ async def test_another_format_is_refused_with_the_way_to_it() -> None:
                     pytest.fail("opened")
 
 
+@pytest.mark.parametrize("made", [TENSORS, Settings(compress="gzip"), Settings()])
+async def test_a_store_whose_snapshot_was_removed_is_not_said_to_be_of_another_format(made) -> None:
+    fs = CrashableFileSystem()
+    for _ in range(2):
+        async with Opening(STORE, made, None, fs) as orchestrator:
+            await orchestrator.add_score(0.5)
+    (snapshot,) = (name for name in fs.names(STORE) if name.startswith("state."))
+    fs.unlink(STORE / snapshot)
+    with pytest.raises(FormatError, match="no snapshot beside a journal"):
+        async with Opening(STORE, made, None, fs):
+            pytest.fail("opened")
+
+
 async def test_a_store_with_snapshots_of_both_formats_is_refused() -> None:
     fs = CrashableFileSystem()
     async with Opening(STORE, TENSORS, None, fs) as orchestrator:
