@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import stat
 import struct
@@ -97,6 +98,13 @@ def peer_of(connected: socket.socket) -> tuple[int, int] | None:
         form, connected.getsockopt(socket.SOL_SOCKET, option, struct.calcsize(form))
     )
     return pid, uid
+
+
+def is_gone(connected: socket.socket) -> bool:
+    """Whether the other end has closed the connection, also where its end is not read yet."""
+    poller = select.poll()
+    poller.register(connected.fileno(), 0)
+    return any(happened & select.POLLHUP for _, happened in poller.poll(0))
 
 
 def is_allowed(uid: int) -> bool:

@@ -31,7 +31,7 @@ from penin.errors import (
     RefusedError,
 )
 from penin.ingress.socket import wire
-from penin.ingress.socket.address import is_allowed, peer_of
+from penin.ingress.socket.address import is_allowed, is_gone, peer_of
 from penin.ingress.socket.lines import LONG_BYTES, TOO_LONG, TOO_MANY, Discarded, IncomingLines
 from penin.ingress.socket.parsing import Parsed, parsed, refused
 from penin.ingress.socket.queries import QUERIES, WAITING, Members
@@ -327,6 +327,16 @@ class Connection(asyncio.Protocol):
         self.fail(error)
 
     # -- the end ------------------------------------------------------------------------------
+
+    @property
+    def is_forsaken(self) -> bool:
+        """Whether its query may wait for ever, for a client that is gone.
+
+        Nothing is read while a query is under way, so that its going is not told by the loop.
+        """
+        if self._query is None or self._query.done() or self._query_type not in WAITING:
+            return False
+        return is_gone(self._transport.get_extra_info("socket"))
 
     def stop(self) -> None:
         """Take nothing more; what may wait for ever is given up."""

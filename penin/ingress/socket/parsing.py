@@ -34,6 +34,9 @@ def parsed(line: bytes, origin: Origin) -> tuple[bytes, Parsed]:
             return head, (kind, content)
         return head, message_of(content, origin)
     except RefusedError as error:
+        if error.field == "type" and "type" in content:
+            queries = ", ".join(sorted((*QUERIES, SUBSCRIBE)))
+            error = RefusedValueError("type", f"{error.reason}, and no query: {queries}")
         return head, error
     except RecursionError:
         return head, refused("nested too deep")

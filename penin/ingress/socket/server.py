@@ -85,9 +85,19 @@ class SocketServer:
         """Why one more connection is not let in, if it is not."""
         if self._is_closing:
             return ClosedError("the worker is stopping")
-        if len(self.connections) >= CONNECTIONS_MAX:
+        if len(self.connections) >= CONNECTIONS_MAX and not self._let_go():
             return BusyError(f"{CONNECTIONS_MAX} connections are open, and no more are taken")
         return None
+
+    def _let_go(self) -> bool:
+        """Whether there is room again without those whose clients are gone."""
+        kept = 0
+        for connection in list(self.connections):
+            if connection.is_forsaken:
+                connection.abort()
+            else:
+                kept += 1
+        return kept < CONNECTIONS_MAX
 
     # -- turns --------------------------------------------------------------------------------
 

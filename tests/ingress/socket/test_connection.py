@@ -72,6 +72,7 @@ async def test_a_query_sees_all_that_stands_before_it():
         (b"17", "message", "int is not a JSON object"),
         (b"null", "message", "not a JSON object"),
         (b'{"type":7}', "type", "7 is none of"),
+        (b'{"type":"stats"}', "type", "transaction, and no query: checkpoint, durable, find, get,"),
         (b"{}", "type", "missing"),
         (b'{"type":"status","more":1}', "more", "no such field"),
         (b'{"type":"get"}', "key", "missing"),
@@ -230,6 +231,20 @@ async def test_one_connection_too_many_is_told_so(monkeypatch):
         await within(lost(store))
         async with await store.connect() as again:
             assert (await again.ask(score(1.0)))["seq"] == 3
+
+
+async def test_who_waits_for_what_nobody_has_sent_and_goes_leaves_room_for_another(monkeypatch):
+    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 2)
+    future = {"type": "durable", "seq": 5}
+    async with served() as store, await store.connect() as staying:
+        staying.send(score(1.0), future)
+        await staying.reply()
+        for _ in range(3):
+            async with await store.connect() as going:
+                going.send(score(1.0), future, score(2.0))
+                assert (await going.reply())["result"] == "ok"
+        await store.orchestrator.add_score(0.0)
+        assert await staying.reply() == {"value": 5}
 
 
 async def test_a_client_that_never_reads_holds_up_nobody_and_grows_nothing():
