@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from penin.core.transitions import Message, Origin
 from penin.core.vocabulary import message as message_of
 from penin.errors import PeninError, RefusedError, RefusedTypeError, RefusedValueError
@@ -22,6 +24,7 @@ def refused(reason: str) -> RefusedValueError:
 def parsed(line: bytes, origin: Origin) -> tuple[bytes, Parsed]:
     """How the reply to a line begins, and what the line asks for."""
     head = b"{"
+    content: Any = None
     try:
         content = decode_line(line)
         if not isinstance(content, dict):
