@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import shlex
 import subprocess
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -73,18 +75,31 @@ def read_source(source: KeySource) -> bytes:
 def _from_command(source: KeySource) -> bytes:
     # Its stderr is ours: what it has to complain about, or to ask, is for the same person.
     try:
-        ended = subprocess.run(  # noqa: S603  # it is the owner who names it
-            shlex.split(source.place),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
+        process = subprocess.Popen(  # noqa: S603  # it is the owner who names it
+            shlex.split(source.place), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
         )
-    except subprocess.TimeoutExpired:
-        # Without its cause, in which the output would be.
-        raise UsageError(f"{source}: it took longer than {COMMAND_TIMEOUT_S:g} s") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"{source}: {error}") from error
-    if ended.returncode != 0:
-        raise UsageError(f"{source}: it ended with {ended.returncode}")
-    return ended.stdout[:_TEXT_BYTES_MAX]
+        raise UsageError(f"{source}: {getattr(error, 'strerror', None) or error}") from error
+    printed: list[bytes] = []
+    out = process.stdout
+    assert out is not None
+
+    def read() -> None:
+        with out:  # one that prints without end gets a broken pipe
+            printed.append(out.read(_TEXT_BYTES_MAX))
+
+    reader = threading.Thread(target=read, name="penin-key", daemon=True)
+    reader.start()
+    code = None
+    try:
+        reader.join(COMMAND_TIMEOUT_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(COMMAND_TIMEOUT_S if printed else 0)
+    finally:
+        process.kill()  # does nothing where it has ended
+        process.wait()
+    if code is None or not printed:
+        raise UsageError(f"{source}: it took longer than {COMMAND_TIMEOUT_S:g} s")
+    if code != 0 and len(printed[0]) < _TEXT_BYTES_MAX:
+        raise UsageError(f"{source}: it ended with {code}")
+    return printed[0]

@@ -78,9 +78,13 @@ def test_a_command_that_does_not_end_is_ended_and_what_it_printed_is_not_shown(m
     keys = keys_from(f'command:{sys.executable} -c "{hanging}"')
     with pytest.raises(UsageError, match="longer than 1 s") as raised:
         keys.master()
-    error: BaseException | None = raised.value
-    assert error is not None
-    assert error.__suppress_context__, "the output is in what it came from"
+    assert raised.value.__context__ is None, "the output is in what it came from"
+
+
+def test_of_a_command_that_prints_without_end_little_is_read():
+    endless = "while True: print('x' * 4096)"
+    with pytest.raises(UsageError, match="that is no key"):
+        keys_from(f'command:{sys.executable} -c "{endless}"').master()
 
 
 def test_of_a_command_an_error_names_the_program_alone():
