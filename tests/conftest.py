@@ -1,7 +1,7 @@
 """What holds for every test: how many examples hypothesis tries, and that they are the same ones.
 
 `PENIN_TESTS=long` (set by `make test-long`) chooses many examples, new ones in every run; anything
-else chooses few, the same ones in every run. Of what is marked as `sliced` it takes a third
+else chooses few, the same ones in every run. Of what is marked as `sliced` it takes a fifth
 (`tests.slices`), unless a test is named on the command line.
 """
 

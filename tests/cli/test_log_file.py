@@ -56,6 +56,7 @@ def test_sighup_opens_the_file_anew_and_no_line_is_lost(place):
     log, rotated = place / "penin.log", place / "penin.log.1"
     with Penin(place, "run", "logging_worker:rotating", "--log-file", "penin.log") as process:
         process.output(1)
+        lines_of(log)  # a thread writes them: else all could come after the signal
         log.rename(rotated)
         process.signal(signal.SIGHUP)
         lines_of(log)
