@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 from penin.cli.options import option
+from penin.core.transitions import AnyTransition, Rebase, SetMessageIdsMax
 from penin.errors import RefusedError, UsageError
 from penin.runtime.clock import time_of
 from penin.runtime.ledger import Selection
@@ -30,6 +31,13 @@ OPTIONS: Final[dict[str, Any]] = {
     "limit": Annotated[int | None, option("limit", "So many at most, the first ones.")],
 }
 """Of each field of `Selection`."""
+TYPES: Final = sorted(each.TYPE for each in (*get_args(AnyTransition), Rebase, SetMessageIdsMax))
+
+
+def check_type(type: str | None) -> None:  # the word of the option
+    """Raise UsageError for a type that no transition has: nothing would ever fit it."""
+    if type is not None and type not in TYPES:
+        raise UsageError(f"--type {type}: it is none of {', '.join(TYPES)}")
 
 
 def with_selection(command: Callable[..., int]) -> Callable[..., int]:
@@ -59,6 +67,7 @@ def _selection(chosen: dict[str, Any]) -> Selection:
     for name in ("from_seq", "to_seq", "limit"):
         if chosen[name] is not None and chosen[name] < 1:
             raise UsageError(f"--{name.replace('_', '-')} {chosen[name]}: it is below 1")
+    check_type(chosen["type"])
     try:
         for name in ("since", "until"):
             if chosen[name] is not None:

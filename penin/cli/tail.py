@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from penin.cli.exits import ExitCode
+from penin.cli.ledger_options import check_type
 from penin.cli.options import (
     DIR_DEFAULT,
     ExistingDirectory,
@@ -71,6 +72,7 @@ def tail(
     directory = store_directory(dir)
     if last is not None and last < 0:
         raise UsageError(f"--last {last}: it is negative")
+    check_type(type)
     place = None if since is None else _place(since)
     lines, files = EntryLines(json=json), files_of(key_from)
     try:

@@ -138,6 +138,7 @@ def test_where_there_is_no_store_it_says_so(place, command):
     [
         (["show", "--from-seq", "0"], "--from-seq 0"),
         (["show", "--since", "soon"], "--since"),
+        (["show", "--type", "add_scores"], "--type add_scores: it is none of add_knowledge, "),
         (["verify", "--head", "nothing"], "--head nothing"),
         (["export", "."], "it is a directory"),
         (["export", "pipe", "--overwrite"], "pipe: it is not a regular file"),

@@ -130,6 +130,7 @@ def test_on_a_terminal_it_has_colours_and_fits(place, store):
         (["-n", "-1"], "--last -1"),
         (["--since", "soon"], "--since"),
         (["--dir", "nowhere", "-f"], "--dir nowhere: no journal here"),
+        (["--type", "add_scores", "-f"], "--type add_scores: it is none of add_knowledge, "),
     ],
 )
 def test_a_mistake_in_the_command_line_has_one_sentence(place, store, arguments, said):
