@@ -26,7 +26,8 @@ OPTIONS: Final[dict[str, Any]] = {
     ],
     "key": Annotated[str | None, option("key", "Only those about this key or name.")],
     "source": Annotated[
-        str | None, option("source", "Only what was sent by this source: python, stdin, file.")
+        str | None,
+        option("source", "Only what was sent by this source: python, stdin, file, socket."),
     ],
     "limit": Annotated[int | None, option("limit", "So many at most, the first ones.")],
 }
