@@ -402,7 +402,7 @@ FIELDS: Final[dict[str, str]] = {
     "set_aside": "the absolute path of the file that keeps what was cut off, or of what is damaged",
     "signal": "the signal's name, such as `SIGTERM`",
     "snapshot_seq": "the last transition in the snapshot",
-    "source": "who sent it: `python`, `stdin`, `file` or `socket`",
+    "source": "who sent it: `python`, `stdin`, `file`, `socket`, `eviction` or as its `from` says",
     "source_name": "the sender's file or connection",
     "store": "the id of the store",
     "taken": "the number of messages that were taken",
