@@ -6,7 +6,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	>/dev/null 2>&1 && { echo $$python; break; }; done)
 # Only `make lock` uses uv, from a virtual environment of its own.
 UV := uv==0.13.9
-PYTEST_WORKERS ?= 2
+# One more than two cores: many tests wait for processes.
+PYTEST_WORKERS ?= 3
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input

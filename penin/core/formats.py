@@ -14,7 +14,7 @@ from pathlib import Path
 from penin.core.snapshot_reader import read_snapshot
 from penin.core.snapshots import Envelope, encode_snapshot
 from penin.core.state import State, StateView
-from penin.core.tensors import Digested, encode_tensors
+from penin.core.tensors import encode_tensors
 from penin.core.tensors_reader import read_tensors
 from penin.storage.compression import compressed, content_of, split_suffix
 from penin.storage.snapshots import TENSORS_SUFFIX, SnapshotBlocks
@@ -24,7 +24,6 @@ def encode_state(
     view: StateView,
     envelope: Envelope,
     suffix: str,
-    digested: Digested | None = None,
     level: int | None = None,
 ) -> Iterator[bytes | memoryview]:
     """The file of a view, in blocks of about 1 MiB; see the encoders. It is not encrypted here.
@@ -34,7 +33,7 @@ def encode_state(
     inner, compression = split_suffix(suffix)
     blocks: Iterator[bytes | memoryview]
     if inner == TENSORS_SUFFIX:
-        blocks = encode_tensors(view, envelope, digested)
+        blocks = encode_tensors(view, envelope)
     else:
         blocks = encode_snapshot(view, envelope)
     return blocks if compression is None else compressed(blocks, compression, level)

@@ -37,8 +37,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -50,13 +49,11 @@ from penin.core import values
 from penin.core.segments import Block, Kind
 from penin.core.snapshots import Envelope
 from penin.core.state import SCORE_HISTORY, StateView
-from penin.storage.mapped import BLOCK_BYTES, DIGEST_BYTES, block_digest, whole_blocks
+from penin.storage.mapped import BLOCK_BYTES, DIGEST_BYTES, digested, whole_blocks
 
 TENSORS_FORMAT: Final = "penin-tensors"
 TENSORS_VERSION: Final = 1
 DATA_ALIGNMENT_BYTES: Final = 4096
-WAITING_MAX: Final = 8
-"""How many blocks may wait for their digests."""
 LENGTH: Final = struct.Struct("<Q")
 METADATA: Final = "__metadata__"
 DTYPE_OF: Final = {
@@ -72,8 +69,6 @@ DTYPE_OF: Final = {
     "|u1": "U8",
 }
 """What safetensors calls each dtype that a vector may have."""
-Digested = Callable[[bytes | memoryview], Callable[[], bytes]]
-"""Takes a block and returns what waits for its SHA-256: so it may be computed meanwhile."""
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -129,9 +124,7 @@ def _tensor(dtype: str, shape: tuple[int, ...], begin: int) -> tuple[Tensor, int
     return Tensor(DTYPE_OF[dtype], shape, (begin, end)), end
 
 
-def encode_tensors(
-    view: StateView, envelope: Envelope, digested: Digested | None = None
-) -> Iterator[bytes | memoryview]:
+def encode_tensors(view: StateView, envelope: Envelope) -> Iterator[bytes | memoryview]:
     """The file of a view: the header, blocks of 1 MiB, and the digests.
 
     Beside the view it takes a few MiB, and holds the interpreter lock for about a millisecond at
@@ -146,7 +139,7 @@ def encode_tensors(
     head = _header(tensors, view, envelope)
     yield head
     digests = bytearray()
-    yield from _digested(_data(tensors, columns, view), digests, digested or _at_once)
+    yield from digested(whole_blocks(_data(tensors, columns, view)), digests)
     yield bytes(digests)
     yield root_of(head, digests)
 
@@ -192,26 +185,6 @@ def _data(
             yield from getattr(columns[int(number)], part)()
         elif group == "state":
             yield from _state_lines(view)
-
-
-def _at_once(block: bytes | memoryview) -> Callable[[], bytes]:
-    """A `Digested` that computes the digest before it returns."""
-    digest = block_digest(block)
-    return lambda: digest
-
-
-def _digested(
-    pieces: Iterable[bytes | memoryview], digests: bytearray, digested: Digested
-) -> Iterator[bytes | memoryview]:
-    """The pieces as blocks, whose digests are behind each other in `digests` at the end."""
-    waiting: deque[Callable[[], bytes]] = deque()
-    for block in whole_blocks(pieces):
-        waiting.append(digested(block))
-        if len(waiting) > WAITING_MAX:
-            digests += waiting.popleft()()
-        yield block
-    for digest in waiting:
-        digests += digest()
 
 
 class _Column:

@@ -27,7 +27,6 @@ from penin.errors import (
 from penin.logs import EventLog
 from penin.runtime.actor import Actor
 from penin.runtime.clock import now_text
-from penin.runtime.digests import digested_beside
 from penin.runtime.storage_thread import StorageThread
 from penin.runtime.store import Store
 from penin.settings import Settings, duration_s
@@ -284,10 +283,9 @@ class Checkpointer:
         assert envelope.at is not None
 
         snapshots = self._store.snapshots
-        with digested_beside() as digested:
-            chunks = encode_state(view, envelope, snapshots.suffix, digested, self._store.level)
-            chunks = self._until_aborted(chunks)
-            return snapshots.put(view.seq, envelope.epoch, envelope.at, chunks)
+        chunks = encode_state(view, envelope, snapshots.suffix, self._store.level)
+        chunks = self._until_aborted(chunks)
+        return snapshots.put(view.seq, envelope.epoch, envelope.at, chunks)
 
     def _until_aborted(self, chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         for chunk in chunks:

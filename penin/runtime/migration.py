@@ -22,7 +22,6 @@ from penin.core.snapshots import Envelope
 from penin.core.state import State
 from penin.core.transitions import Rebase, RebaseLoaded, SnapshotFile, encode_body
 from penin.runtime.clock import now_text
-from penin.runtime.digests import digested_beside
 from penin.runtime.store import Store
 from penin.storage.mapped import whole_blocks
 from penin.storage.snapshots import JSON_SUFFIX
@@ -82,9 +81,8 @@ class Upgrade:
 def _keep_original(store: Store, state: State, outcome: Outcome, at: str) -> Path:
     journal, snapshots = store.journal, store.snapshots
     envelope = Envelope(journal.store, journal.epoch, at, journal.head_hash)
-    with digested_beside() as digested:
-        blocks = encode_state(state.view(), envelope, snapshots.suffix, digested, store.level)
-        return snapshots.keep(f"before-schema-{outcome.version}", state.seq, blocks)
+    blocks = encode_state(state.view(), envelope, snapshots.suffix, store.level)
+    return snapshots.keep(f"before-schema-{outcome.version}", state.seq, blocks)
 
 
 def _seal(store: Store, state: State, outcome: Outcome, seq: int) -> RebaseLoaded:
@@ -94,10 +92,9 @@ def _seal(store: Store, state: State, outcome: Outcome, seq: int) -> RebaseLoade
     assert store.sealed is not None, "a store in memory is new whenever it is opened"
     outcome.put_into(state, seq)
     view = msgspec.structs.replace(state.view(), seq=seq)
-    with digested_beside() as digested:
-        # Outside of any store, as a file of `save_state`: the hash of its commit is not known yet.
-        blocks = encode_state(view, Envelope(), f".{format_}", digested)
-        sealed = store.sealed.put(whole_blocks(blocks))
+    # Outside of any store, as a file of `save_state`: the hash of its commit is not known yet.
+    blocks = encode_state(view, Envelope(), f".{format_}")
+    sealed = store.sealed.put(whole_blocks(blocks))
     snapshot = SnapshotFile(sealed.name, format_)
     body = Rebase(schema_version=outcome.version, snapshot=snapshot)
     return loaded(body, snapshot, lambda _name: sealed.file.unchecked())

@@ -36,7 +36,6 @@ from penin.errors import (
     StorageError,
 )
 from penin.runtime.clock import now_text
-from penin.runtime.digests import digested_beside
 from penin.runtime.ladder import (
     Rung,
     SetAside,
@@ -331,9 +330,8 @@ def begin_store(store: Store, state: State, at: str, before: Envelope, digest: s
     store_id = store.new_id()
     store.journal.create(store_id, seq=state.seq, forked_from=fork)
     ours = Envelope(store_id, 0, at, store.journal.head_hash)
-    with digested_beside() as digested:
-        blocks = encode_state(state.view(), ours, store.snapshots.suffix, digested, store.level)
-        store.snapshots.put(state.seq, 0, at, blocks)
+    blocks = encode_state(state.view(), ours, store.snapshots.suffix, store.level)
+    store.snapshots.put(state.seq, 0, at, blocks)
     return store_id
 
 

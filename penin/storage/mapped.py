@@ -42,6 +42,15 @@ def block_digests(data: memoryview) -> bytes:
     return b"".join(map(block_digest, blocks))
 
 
+def digested(
+    blocks: Iterable[bytes | memoryview], digests: bytearray
+) -> Iterator[bytes | memoryview]:
+    """The blocks as they are; the digest of each stands in `digests` before it is given."""
+    for block in blocks:
+        digests += block_digest(block)
+        yield block
+
+
 def give_back(mapped: memoryview, start: int, stop: int) -> None:
     """Let bytes `start` to `stop` of a mapped file leave the memory of the process.
 

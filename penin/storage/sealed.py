@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -40,9 +40,9 @@ from penin.storage.filesystem import (
 )
 from penin.storage.mapped import (
     MappedFile,
-    block_digest,
     block_digests,
     checked_file,
+    digested,
     whole_blocks,
 )
 
@@ -97,7 +97,7 @@ class SealedFiles:
         digests = bytearray()
         try:
             self._fs.make_directory(self._directory)
-            written = _digested(self._encrypted(blocks, number), digests)
+            written = digested(self._encrypted(blocks, number), digests)
             size = write_synced(self._fs, temporary, written)
             name = f"{number}-{sha256(digests).hexdigest()}"
             path = self._directory / name
@@ -227,11 +227,3 @@ class SealedFiles:
         except OSError as error:
             raise storage_error(path, error) from error
         self._needs.pop(name, None)
-
-
-def _digested(
-    blocks: Iterable[bytes | memoryview], digests: bytearray
-) -> Iterator[bytes | memoryview]:
-    for block in blocks:
-        digests += block_digest(block)
-        yield block
