@@ -1,6 +1,6 @@
 """Slices: what `make test` takes of tests in many parts, so that it stays within minutes.
 
-A fifth of them, chosen by a seed (`PENIN_TESTS_SEED`, 0 without it): another seed chooses other
+A sixth of them, chosen by a seed (`PENIN_TESTS_SEED`, 0 without it): another seed chooses other
 ones, and the same seed always the same. With `PENIN_TESTS=long` there is no slice: all are run.
 """
 
@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from zlib import crc32
 
-SHARE = 5
+SHARE = 6
 SEED = os.environ.get("PENIN_TESTS_SEED", "0")
 IS_LONG = os.environ.get("PENIN_TESTS") == "long"
 
