@@ -53,7 +53,7 @@ VALUE_BYTES_MAX: Final = 2**20
 how long one call holds the event loop: at this size about 10 ms for plain values, about 100 ms for
 several 100,000 empty lists, about twice as long where some parts need the slow way of `take_value`
 (anything to convert, tagged values, integers of 1,200 digits and strings that look like one, what
-is refused), and up to 600 ms for several 100,000 parts of which each needs it."""
+is refused), and about half a second for several 100,000 parts of which each needs it."""
 INTEGER_BITS_MAX: Final = 4096
 SHOWN_MAX: Final = 100
 """How much of a refused name or value a message shows."""
