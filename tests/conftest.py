@@ -7,6 +7,8 @@ else chooses few, the same ones in every run. Of what is marked as `sliced` it t
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -19,6 +21,9 @@ settings.register_profile("fast", timeless, max_examples=24, derandomize=True)
 # What a long run finds is printed as a line to paste, and nothing is kept between runs.
 settings.register_profile("long", timeless, max_examples=2_000, database=None, print_blob=True)
 settings.load_profile("long" if IS_LONG else "fast")
+
+# Under nohup it would be ignored, by every process that a test starts too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -21,7 +21,7 @@ SECOND = f"store/journal/{8:020d}.jsonl"
 SNAPSHOT_TABLE = """\
 file            store/state.json
 format          penin-snapshot 2
-size            1,487 bytes
+size            1,516 bytes
 digest          right
 store           6f1c7d0e-2b34-4a58-9c6d-7e8f90a1b2c3
 epoch           1

@@ -108,12 +108,28 @@ def live(
             await asyncio.wait({task}, timeout=0)
             if task.done() and not task.cancelled():
                 task.exception()
+            await _all_ended()
         else:
             await task
 
     with contextlib.suppress(Crash, BaseExceptionGroup):
         asyncio.run(main())
     return left[0]
+
+
+async def _all_ended() -> None:
+    """Cancel what is left, each task in a turn after the one in which it was begun.
+
+    A task that is cancelled before its first turn never awaits the coroutine that anyio gave it,
+    and says so whenever it is collected.
+    """
+    while asyncio.all_tasks() != {asyncio.current_task()}:
+        await asyncio.sleep(0)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for other in others:
+            other.cancel()
+        if others:
+            await asyncio.wait(others)
 
 
 def _keep_quiet(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:

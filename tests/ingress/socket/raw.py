@@ -55,15 +55,17 @@ async def served_on_disk(directory, **settings):
 
 
 async def there(directory):
-    """Wait until somebody listens."""
+    """Wait until somebody listens; the connection that found it is gone on both sides."""
 
     async def look():
         while True:
             try:
-                _, writer = await asyncio.open_unix_connection(directory / SOCKET_NAME)
+                reader, writer = await asyncio.open_unix_connection(directory / SOCKET_NAME)
             except (FileNotFoundError, ConnectionRefusedError):
                 await asyncio.sleep(0.001)
             else:
+                writer.write_eof()
+                assert await reader.read() == b""
                 writer.close()
                 await writer.wait_closed()
                 return
