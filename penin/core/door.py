@@ -333,23 +333,22 @@ def check_id(identity: object) -> str:
 def take_origin(sender: Origin | Mapping[str, Any]) -> Origin:
     """Who sent a message, with plain and bounded members, of an `Origin` or of its mapping."""
     if isinstance(sender, Origin):
-        members: dict[Any, Any] = msgspec.structs.asdict(sender)
+        source, name, line, trace = sender.source, sender.name, sender.line, sender.trace
     elif isinstance(sender, Mapping):
-        members = dict(sender)
+        members: dict[Any, Any] = dict(sender)
+        if "source" not in members:
+            raise RefusedValueError("from.source", "missing")
+        source, name, line, trace = (members.pop(each, None) for each in Origin.__struct_fields__)
+        for unknown in members:
+            raise RefusedValueError(*unknown_field(unknown, "from"))
     else:
         raise RefusedTypeError("from", f"{type(sender).__name__} is not a JSON object")
-    if "source" not in members:
-        raise RefusedValueError("from.source", "missing")
-    source = check_text(members.pop("source"), "from.source")
-    texts: dict[str, str | None] = {}
-    for name in ("name", "trace"):
-        text = members.pop(name, None)
-        texts[name] = None if text is None else check_text(text, f"from.{name}")
-    line = members.pop("line", None)
-    number = None if line is None else check_whole(line, "from.line", at_least=0)
-    for name in members:
-        raise RefusedValueError(*unknown_field(name, "from"))
-    return Origin(source, texts["name"], number, texts["trace"])
+    return Origin(
+        check_text(source, "from.source"),
+        None if name is None else check_text(name, "from.name"),
+        None if line is None else check_whole(line, "from.line", at_least=0),
+        None if trace is None else check_text(trace, "from.trace"),
+    )
 
 
 def unknown_field(name: object, inside: str = "") -> tuple[str, str]:

@@ -70,6 +70,7 @@ _DIGITS: Final = bytes(0x30 if chr(byte).isdigit() else 0x20 for byte in range(1
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder().decode
 _INTEGER: Final = re.compile("-?[0-9]+")
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _INT64_MIN: Final = -(2**63)
 _UINT64_MAX: Final = 2**64 - 1
 
@@ -323,7 +324,8 @@ def from_wire(plain: Any, levels: int | None = None) -> Any:
     """The value behind plain JSON types: the reverse of `to_wire`.
 
     Total for what `to_wire` makes. Raises RefusedValueError for a tag that is malformed and,
-    with `levels`, for what is nested deeper than that.
+    with `levels`, for what is nested deeper than that. What is returned may share lists and
+    dictionaries with `plain`.
     """
     if not isinstance(plain, (list, dict)):
         return plain
@@ -332,7 +334,11 @@ def from_wire(plain: Any, levels: int | None = None) -> Any:
             raise RefusedValueError("value", f"nested deeper than {DEPTH_MAX} levels")
         levels -= 1
     if isinstance(plain, list):
+        if _SCALARS.issuperset(map(type, plain)):
+            return plain
         return [from_wire(item, levels) for item in plain]
+    if MARK not in plain and _SCALARS.issuperset(map(type, plain.values())):
+        return plain  # most tasks and metadata, at the speed of the set
     if plain.get(MARK) == "dict":  # what is inside may look like a mark and is none
         return {name: from_wire(item, levels) for name, item in revive_tagged(plain).items()}
     return revive_tagged({name: from_wire(item, levels) for name, item in plain.items()})
