@@ -244,12 +244,13 @@ def _checkpoint(rung: Rung, snapshots: FileSnapshotStore) -> Checkpoint | None:
     return Checkpoint(rung.seq, rung.envelope.at, rung.size_bytes, kept, form)
 
 
-def _format(suffix: str, version: int = VERSION) -> str:
-    """What a snapshot of a suffix is; of JSON, of a version."""
+def _format(suffix: str, version: int | None = None) -> str:
+    """What a snapshot of a suffix is, of a version: the one that is written, where it is None."""
     content, compression = split_suffix(suffix)
     if content == TENSORS_SUFFIX:
-        form = f"{TENSORS_FORMAT} {TENSORS_VERSION}"
+        form = f"{TENSORS_FORMAT} {version or TENSORS_VERSION}"
     else:
+        version = version or VERSION
         form = f"{FORMAT} {version}" if version > 1 else "original"
     if compression is not None:
         form += f", {compression}"

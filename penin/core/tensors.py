@@ -4,7 +4,7 @@ Any safetensors reader opens it. The file is, one behind the other and without g
 
 1. 8 bytes: the length of the header, as a little-endian integer.
 2. The header: a JSON object, with spaces behind it so that the data begins at a multiple of 4096.
-   `__metadata__` has texts: `format` (`penin-tensors`), `version` (`1`), `seq`, `schema_version`,
+   `__metadata__` has texts: `format` (`penin-tensors`), `version` (`2`), `seq`, `schema_version`,
    `history_maxlen` (digits, left out for no bound), `message_ids_max`, and `store`, `epoch`, `at`,
    `journal_hash` (left out where there is none). The other members tell name, dtype, shape and
    place of each tensor of the data, in the order of the data.
@@ -26,8 +26,10 @@ Any safetensors reader opens it. The file is, one behind the other and without g
    `["message_id",id,seq,digest,result,failed_seq]` is what a message was answered, oldest first.
    Tensors of 8-byte items stand first, then those of 4, 2 and 1, each group in the order above:
    so every tensor is aligned.
-4. `digests` (U8 [b, 32]): the SHA-256 of each MiB of the data before it.
-5. `root` (U8 [32]): the SHA-256 of 1, 2 and 4.
+4. `digests` (U8 [b, 32]): the BLAKE3 digest of each MiB of the data before it.
+5. `root` (U8 [32]): the BLAKE3 digest of 1, 2 and 4.
+
+Version 1 was the same with SHA-256 for BLAKE3.
 
 Nothing is in the file but what is live, and all lengths are known before the first byte is
 written. What a reader checks is told in `penin.core.tensors_reader`.
@@ -35,7 +37,6 @@ written. What a reader checks is told in `penin.core.tensors_reader`.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -49,10 +50,20 @@ from penin.core import values
 from penin.core.segments import Block, Kind
 from penin.core.snapshots import Envelope
 from penin.core.state import SCORE_HISTORY, StateView
-from penin.storage.mapped import BLOCK_BYTES, DIGEST_BYTES, digested, whole_blocks
+from penin.storage.mapped import (
+    BLOCK_BYTES,
+    DIGEST_BYTES,
+    Digest,
+    blake3_digest,
+    digested,
+    sha256_digest,
+    whole_blocks,
+)
 
 TENSORS_FORMAT: Final = "penin-tensors"
-TENSORS_VERSION: Final = 1
+TENSORS_VERSION: Final = 2
+DIGEST_OF: Final[dict[str, Digest]] = {"1": sha256_digest, str(TENSORS_VERSION): blake3_digest}
+"""What computes the digests, for each version that is read, as a header has it."""
 DATA_ALIGNMENT_BYTES: Final = 4096
 LENGTH: Final = struct.Struct("<Q")
 METADATA: Final = "__metadata__"
@@ -141,14 +152,14 @@ def encode_tensors(view: StateView, envelope: Envelope) -> Iterator[bytes | memo
     digests = bytearray()
     yield from digested(whole_blocks(_data(tensors, columns, view)), digests)
     yield bytes(digests)
-    yield root_of(head, digests)
+    yield root_of(head, digests, blake3_digest)
 
 
-def root_of(head: bytes | memoryview, digests: bytes | bytearray | memoryview) -> bytes:
+def root_of(
+    head: bytes | memoryview, digests: bytes | bytearray | memoryview, digest: Digest
+) -> bytes:
     """The root of a file: `head` is the header with its length."""
-    root = hashlib.sha256(head)
-    root.update(digests)
-    return root.digest()
+    return digest(b"".join((head, digests)))
 
 
 def _kind(block: Block) -> Kind:

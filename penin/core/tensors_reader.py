@@ -27,18 +27,18 @@ from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX
 from penin.core.snapshots import Envelope
 from penin.core.state import SCORE_HISTORY, State
 from penin.core.tensors import (
+    DIGEST_OF,
     DTYPE_OF,
     LENGTH,
     METADATA,
     TENSORS_FORMAT,
-    TENSORS_VERSION,
     ColumnSize,
     Tensor,
     layout,
     root_of,
 )
 from penin.errors import CorruptionError, FormatError
-from penin.storage.mapped import BLOCK_BYTES, DIGEST_BYTES, MappedFile
+from penin.storage.mapped import BLOCK_BYTES, DIGEST_BYTES, Digest, MappedFile
 
 HEADER_BYTES_MAX: Final = 100 * 10**6
 """As in the reference implementation of safetensors."""
@@ -76,11 +76,16 @@ class SalvagedTensors(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """A file in its parts: the header with its length, the data, the digests."""
+    """A file in its parts: the header with its length, the data, the digests and what made them."""
 
     head: memoryview
     data: memoryview
     digests: memoryview
+    digest: Digest
+
+    def mapped(self, path: Path) -> MappedFile:
+        """The data, checked block by block when it is read; `path` is for messages."""
+        return MappedFile(path, len(self.head), self.data, bytes(self.digests), self.digest)
 
 
 def read_tensors(
@@ -102,7 +107,7 @@ def read_tensors(
         columns = _columns(tensors)
         if layout(columns, tensors["state"].shape[0]) != tensors:
             raise ValueError("its tensors are not those of a snapshot")
-        data = MappedFile(path, len(parts.head), parts.data, bytes(parts.digests))
+        data = parts.mapped(path)
         for start in range(0, len(parts.data) if whole else 0, BLOCK_BYTES):
             abandoned()
             data.read(start, min(start + BLOCK_BYTES, len(parts.data)))
@@ -124,7 +129,7 @@ def damaged_blocks(file: memoryview, path: Path) -> list[int]:
     """
     parts = _parts(file, path)
     begin = len(parts.head)
-    data = MappedFile(path, begin, parts.data, bytes(parts.digests))
+    data = parts.mapped(path)
     damaged = []
     for start in range(0, len(parts.data), BLOCK_BYTES):
         stop = min(start + BLOCK_BYTES, len(parts.data))
@@ -165,8 +170,7 @@ def _salvaged_state(
     state: State, file: memoryview, path: Path, tensors: dict[str, Tensor]
 ) -> State | None:
     try:
-        parts = _parts(file, path)
-        data = MappedFile(path, len(parts.head), parts.data, bytes(parts.digests))
+        data = _parts(file, path).mapped(path)
         _read_state(state, data, *tensors["state"].data_offsets)
     except (*_NOT_OURS, CorruptionError, FormatError):
         return None
@@ -190,7 +194,7 @@ def _empty_state(said: _Metadata) -> State:
 
 def _envelope(said: _Metadata) -> Envelope:
     epoch = None if said.epoch is None else int(said.epoch)
-    return Envelope(said.store, epoch, said.at, said.journal_hash)
+    return Envelope(said.store, epoch, said.at, said.journal_hash, int(said.version))
 
 
 def _parts(file: memoryview, path: Path) -> _Parts:
@@ -202,20 +206,20 @@ def _parts(file: memoryview, path: Path) -> _Parts:
         raise CorruptionError(path, 0, "cut, or not a safetensors file")
     digests_bytes = -(-rest // (BLOCK_BYTES + DIGEST_BYTES)) * DIGEST_BYTES
     end = len(file) - DIGEST_BYTES - digests_bytes
-    parts = _Parts(file[:begin], file[begin:end], file[end:-DIGEST_BYTES])
-    right = root_of(parts.head, parts.digests) == file[-DIGEST_BYTES:]
-    said = _said(parts.head)
-    if not right and said is None:
-        raise CorruptionError(path, 0, "the root of its digests is not right: damaged or cut")
-    if said is not None and said.get("format") != TENSORS_FORMAT:
+    head, digests = file[:begin], file[end:-DIGEST_BYTES]
+    said = _said(head)
+    if said is None:
+        raise CorruptionError(path, 0, "its header cannot be read: damaged or cut")
+    if said.get("format") != TENSORS_FORMAT:
         raise FormatError(path, "a safetensors file that is not a snapshot")
-    version = None if said is None else said.get("version")
-    if version != str(TENSORS_VERSION):
-        reason = f"{TENSORS_FORMAT} version {version}; this program reads {TENSORS_VERSION}"
+    version = str(said.get("version"))
+    if version not in DIGEST_OF:
+        reason = f"{TENSORS_FORMAT} version {version}; this program reads {' and '.join(DIGEST_OF)}"
         raise FormatError(path, reason)
-    if not right:
+    digest = DIGEST_OF[version]
+    if root_of(head, digests, digest) != file[-DIGEST_BYTES:]:
         raise CorruptionError(path, 0, "the root of its digests is not right: damaged or cut")
-    return parts
+    return _Parts(head, file[begin:end], digests, digest)
 
 
 def _said(head: memoryview) -> dict[str, Any] | None:

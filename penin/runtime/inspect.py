@@ -15,7 +15,7 @@ from penin.core.snapshot_reader import salvage_snapshot
 from penin.core.snapshots import FORMAT, Envelope
 from penin.core.state import State
 from penin.core.summary import StateSummary, column_summary, sum_of_columns, summary_of
-from penin.core.tensors import TENSORS_FORMAT, TENSORS_VERSION
+from penin.core.tensors import TENSORS_FORMAT
 from penin.core.tensors_reader import SalvagedTensors, damaged_blocks, salvage_tensors
 from penin.core.transitions import Transaction, decode_messages, transition_count
 from penin.errors import CorruptionError, PeninError
@@ -204,7 +204,8 @@ def _inspect_tensors(blocks: SnapshotBlocks, path: Path) -> InspectedSnapshot:
         summary = summary_of(state)
     except CorruptionError as error:
         return _damaged_tensors(mapped, path, positions, error)
-    return _inspected(_tensors(mapped, path, _of_blocks(positions)), envelope, state, summary)
+    inspected = _tensors(mapped, path, envelope.version, _of_blocks(positions))
+    return _inspected(inspected, envelope, state, summary)
 
 
 def _damaged_tensors(
@@ -226,7 +227,8 @@ def _damaged_tensors(
         None if rest is None else rest.histories,
         None if rest is None else rest.documents,
     )
-    return _inspected(_tensors(mapped, path, damage), found.envelope, found, summary)
+    version = found.envelope.version
+    return _inspected(_tensors(mapped, path, version, damage), found.envelope, found, summary)
 
 
 def _of_blocks(positions: list[int]) -> list[Damage]:
@@ -234,11 +236,11 @@ def _of_blocks(positions: list[int]) -> list[Damage]:
     return [Damage(position, reason) for position in positions[:DAMAGES_MAX]]
 
 
-def _tensors(mapped: memoryview, path: Path, damage: list[Damage]) -> InspectedSnapshot:
+def _tensors(
+    mapped: memoryview, path: Path, version: int, damage: list[Damage]
+) -> InspectedSnapshot:
     digest: Literal["right", "wrong"] = "wrong" if damage else "right"
-    return InspectedSnapshot(
-        shown_name(path), TENSORS_FORMAT, TENSORS_VERSION, len(mapped), digest, damage
-    )
+    return InspectedSnapshot(shown_name(path), TENSORS_FORMAT, version, len(mapped), digest, damage)
 
 
 def _inspected(

@@ -26,7 +26,7 @@ _KNOWN: Final = (
     (r"state\.before-schema-[0-9]+\." + _SNAPSHOT, None),
     (r"journal/[0-9]{20}\.jsonl" + _COMPRESSED, None),
     (r"checkpoints/[0-9]{20}-[^/]*\." + _SNAPSHOT, None),
-    (r"sealed/[0-9]{20}-[0-9a-f]{64}", None),
+    (r"sealed/[0-9]{20}-(?:blake3-)?[0-9a-f]{64}", None),
     (r"index/[a-z]+-[0-9]+\.index", None),
     (r"(?:checkpoints/)?[^/]+\.corrupt-[0-9TZ.]+", "a damaged snapshot that was set aside"),
     (r"journal/[0-9]{20}\.jsonl\.torn-[0-9.]+", "bytes that were cut off a torn tail"),

@@ -1,10 +1,11 @@
 """Sealed files: bytes that the journal names with their digest instead of holding them.
 
-A file in `sealed/` is named `<number>-<digest>`: the number (20 digits) tells it from all others of
-the store, and the digest, in hexadecimal, is the SHA-256 of the SHA-256 digests of its blocks of
-1 MiB (`penin.storage.mapped`), so that what is read later can be checked block by block. In an
-encrypted store these are the blocks of the encrypted file (`penin.storage.encryption`). It is
-never changed. Rules of `SealedFiles`:
+A file in `sealed/` is named `<number>-blake3-<digest>`: the number (20 digits) tells it from all
+others of the store, and the digest, in hexadecimal, is the BLAKE3 digest of the BLAKE3 digests of
+its blocks of 1 MiB (`penin.storage.mapped`), so that what is read later can be checked block by
+block. In an encrypted store these are the blocks of the encrypted file
+(`penin.storage.encryption`). Earlier versions wrote `<number>-<digest>`, with SHA-256 for both. A
+file is never changed. Rules of `SealedFiles`:
 
 1. `put` returns when the file and its name are durable; only then may a commit name it. So a commit
    never names a file that is not there, whatever the crash.
@@ -24,7 +25,6 @@ import contextlib
 import itertools
 import re
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -39,10 +39,13 @@ from penin.storage.filesystem import (
     write_synced,
 )
 from penin.storage.mapped import (
+    Digest,
     MappedFile,
+    blake3_digest,
     block_digests,
     checked_file,
     digested,
+    sha256_digest,
     whole_blocks,
 )
 
@@ -53,7 +56,7 @@ SEALED_DIRECTORY: Final = "sealed"
 FOUND_MAX: Final = 4
 """So many files are kept between two calls of `get`: a replay asks for each many times."""
 
-_NAME = re.compile(r"([0-9]{20})-([0-9a-f]{64})")
+_NAME = re.compile(r"([0-9]{20})-(blake3-)?([0-9a-f]{64})")
 _STAGING_SUFFIX = ".tmp"
 
 
@@ -99,14 +102,15 @@ class SealedFiles:
             self._fs.make_directory(self._directory)
             written = digested(self._encrypted(blocks, number), digests)
             size = write_synced(self._fs, temporary, written)
-            name = f"{number}-{sha256(digests).hexdigest()}"
+            name = f"{number}-blake3-{blake3_digest(digests).hex()}"
             path = self._directory / name
             with removed_on_failure(self._fs, temporary):
                 self._fs.rename(temporary, path)
             self._needs[name] = _Need(size)
             self._fs.sync_directory(self._directory)
             with FileBlocks(self._fs, path) as file:
-                return SealedFile(name, self._opened(file, file.map(), bytes(digests)))
+                opened = self._opened(file, file.map(), bytes(digests), blake3_digest)
+                return SealedFile(name, opened)
         except OSError as error:
             raise storage_error(self._directory, error) from error
 
@@ -139,14 +143,15 @@ class SealedFiles:
         if named is None:
             raise CorruptionError(self._directory, 0, f"{name[:100]!r} is not the name of a file")
         path = self._directory / name
+        digest = blake3_digest if named[2] else sha256_digest
         try:
             with FileBlocks(self._fs, path) as blocks:
                 data = blocks.map()
-                digests = block_digests(data)
-                if sha256(digests).hexdigest() != named[2]:
+                digests = block_digests(data, digest)
+                if digest(digests).hex() != named[3]:
                     reason = "its digest is not the one that it is named by"
                     raise CorruptionError(path, 0, reason)
-                return self._opened(blocks, data, digests)
+                return self._opened(blocks, data, digests, digest)
         except FileNotFoundError as error:
             reason = "the journal names it, and it is not there"
             raise SealedFileMissingError(path, 0, reason) from error
@@ -163,15 +168,17 @@ class SealedFiles:
         ring = keys.ring(self._fs, self._directory.parent)
         return whole_blocks(encrypted(blocks, ring, "sealed", int(number)))
 
-    def _opened(self, file: FileBlocks, data: memoryview, digests: bytes) -> MappedFile:
+    def _opened(
+        self, file: FileBlocks, data: memoryview, digests: bytes, digest: Digest
+    ) -> MappedFile:
         """What is in a file whose digest is right; of an encrypted one it is held in memory."""
         keys = self._fs.keys
         if keys is not None:
             ring = keys.ring(self._fs, self._directory.parent)
             number = int(file.path.name.partition("-")[0])
             data = Decrypted(file, file.path, ring, "sealed", number).map()
-            digests = block_digests(data)
-        return checked_file(file.path, data, digests)
+            digests = block_digests(data, digest)
+        return checked_file(file.path, data, digests, digest)
 
     def size_bytes(self, after_seq: int) -> int:
         """The size of the files that commits after `after_seq` may name."""

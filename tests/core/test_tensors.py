@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import tempfile
@@ -22,6 +21,7 @@ from penin.core.state import State
 from penin.core.tensors import encode_tensors
 from penin.core.tensors_reader import read_tensors
 from penin.errors import CorruptionError, FormatError
+from penin.storage.mapped import blake3_digest, sha256_digest
 from tests.core import strategies
 from tests.core.model import contents
 from tests.core.samples import filled, loaded
@@ -88,7 +88,17 @@ def sealed(header: dict[str, Any], data: bytes) -> bytes:
     text = json.dumps(header).encode()
     head = struct.pack("<Q", len(text)) + text
     digests = data[header["digests"]["data_offsets"][0] : -32]
-    return head + data[:-32] + hashlib.sha256(head + digests).digest()
+    digest = sha256_digest if header["__metadata__"]["version"] == "1" else blake3_digest
+    return head + data[:-32] + digest(head + digests)
+
+
+def of_version_1(data: bytes) -> bytes:
+    """The same file as version 1 had it."""
+    header, behind = parts(data)
+    header["__metadata__"]["version"] = "1"
+    begin = header["digests"]["data_offsets"][0]
+    blocks = (behind[start : min(start + 2**20, begin)] for start in range(0, begin, 2**20))
+    return sealed(header, behind[:begin] + b"".join(map(sha256_digest, blocks)) + behind[-32:])
 
 
 class TestFormat:
@@ -234,6 +244,28 @@ class TestDamage:
             encoded(state)
 
 
+class TestVersion1:
+    """With SHA-256 for BLAKE3."""
+
+    def test_it_is_read_and_becomes_version_2(self) -> None:
+        data = encoded(many())
+        again = decoded(of_version_1(data))
+        assert encoded(again) == data
+
+    def test_damage_is_found_in_it(self) -> None:
+        data = bytearray(of_version_1(encoded(many())))
+        header, behind = parts(bytes(data))
+        start, _ = header["knowledge.0.vectors"]["data_offsets"]
+        data[len(data) - len(behind) + start] ^= 1
+        with pytest.raises(CorruptionError, match="the digest of this block"):
+            encoded(decoded(bytes(data)))
+
+    def test_version_2_that_says_it_is_1_is_refused(self) -> None:
+        data = encoded(many()).replace(b'"version":"2"', b'"version":"1"')
+        with pytest.raises(CorruptionError, match="the root of its digests"):
+            decoded(data)
+
+
 class TestRefusals:
     def test_another_safetensors_file_is_refused(self) -> None:
         for metadata in (None, {"format": "pt"}):
@@ -243,8 +275,8 @@ class TestRefusals:
 
     def test_a_newer_version_is_refused_by_name(self) -> None:
         header, behind = parts(encoded(many()))
-        header["__metadata__"]["version"] = "2"
-        with pytest.raises(FormatError, match="version 2; this program reads 1"):
+        header["__metadata__"]["version"] = "3"
+        with pytest.raises(FormatError, match="version 3; this program reads 1 and 2"):
             decoded(sealed(header, behind))
 
     @pytest.mark.parametrize(
@@ -273,7 +305,7 @@ class TestRefusals:
         assert decoded(text).seq
         head = json.dumps(changed).encode()
         head = struct.pack("<Q", len(head)) + head
-        root = hashlib.sha256(head + behind[header["digests"]["data_offsets"][0] : -32]).digest()
+        root = blake3_digest(head + behind[header["digests"]["data_offsets"][0] : -32])
         with pytest.raises(FormatError, match="not that of a snapshot"):
             decoded(head + behind[:-32] + root)
 
@@ -302,7 +334,7 @@ class TestRefusals:
         data[start:end] = change(np.frombuffer(behind[start:end], dtype)).tobytes()
         begin = header["digests"]["data_offsets"][0]
         # One block: less than a MiB.
-        data[begin:-32] = hashlib.sha256(data[:begin]).digest()
+        data[begin:-32] = blake3_digest(data[:begin])
         with pytest.raises(FormatError):
             decoded(sealed(header, bytes(data)))
 

@@ -6,6 +6,7 @@ import errno
 import hashlib
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,11 +51,29 @@ def test_what_was_put_is_found_by_its_name(each):
 
 def test_the_digest_is_that_of_the_digests_of_the_blocks(fs):
     blocks = [b"x" * BLOCK_BYTES, b"y"]
-    digests = b"".join(hashlib.sha256(block).digest() for block in blocks)
+    digests = b"".join(blake3(block).digest() for block in blocks)
     sealed = sealed_on(fs).put(blocks)
-    assert sealed.name == f"{0:020}-{hashlib.sha256(digests).hexdigest()}"
+    assert sealed.name == f"{0:020}-blake3-{blake3(digests).hexdigest()}"
     assert fs.content(SEALED / sealed.name) == b"".join(blocks)
     assert content(sealed_on(fs).get(sealed.name)) == b"".join(blocks)
+
+
+def test_a_file_that_is_named_by_sha256_as_earlier_versions_did_is_found_and_checked(fs):
+    blocks = [b"x" * BLOCK_BYTES, b"y"]
+    digests = b"".join(hashlib.sha256(block).digest() for block in blocks)
+    before = sealed_on(fs).put(blocks)
+    name = f"{0:020}-{hashlib.sha256(digests).hexdigest()}"
+    fs.rename(SEALED / before.name, SEALED / name)
+    files = sealed_on(fs)
+    files.open(5)
+    found = files.get(name)
+    assert content(found) == content(found.unchecked()) == b"".join(blocks)
+    other = f"{0:020}-{'0' * 64}"
+    fs.rename(SEALED / name, SEALED / other)
+    with pytest.raises(CorruptionError, match="its digest is not the one"):
+        files.get(other)
+    files.retire(5)
+    assert files.put([b"z"]).name.startswith(f"{1:020}-blake3-")
 
 
 def test_making_the_object_and_asking_what_is_there_touches_nothing(fs):
