@@ -88,7 +88,8 @@ class ServiceManager:
             lines.append("STOPPING=1")
         if (is_stopping or phase in {"starting", "recovering"}) and self._gets_on():
             lines.append(f"EXTEND_TIMEOUT_USEC={round(EXTENSION_S * 1e6)}")
-        if self._watchdog_s is not None and phase in {"running", "draining"}:
+        is_watched = self._watchdog_s is not None and self._is_ready
+        if is_watched and phase in {"running", "draining"}:
             await self._look()
             if self._cause is None:
                 lines.append("WATCHDOG=1")

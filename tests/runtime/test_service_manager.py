@@ -33,14 +33,16 @@ QUICK_S = 0.02
 
 
 @asynccontextmanager
-async def managed(fs, tmp_path, *, watchdog_s=None, **settings):
+async def managed(fs, tmp_path, *, watchdog_s=None, servers=(), **settings):
     """A supervisor that tells a listener how it is."""
     chosen = Settings(**settings)
     with Listener(short_path(tmp_path)) as listener:
         manager = ServiceManager(listener.address, watchdog_s)
         store = store_at(STORE, chosen, fs)
         log = RecordedLog()
-        running = Running(Supervisor(store, chosen, log, companions=[manager.run]), log)
+        companions = [manager.run]
+        supervisor = Supervisor(store, chosen, log, servers=servers, companions=companions)
+        running = Running(supervisor, log)
         try:
             yield running, listener
         finally:
@@ -189,6 +191,22 @@ async def test_signs_of_life_come_while_all_is_well(tmp_path):
         for _ in range(3):
             listener.forget()
             await told(listener, "WATCHDOG", "1")
+
+
+async def test_no_sign_of_life_comes_before_it_can_be_reached(tmp_path):
+    can_be_reached = asyncio.Event()
+
+    async def server(supervisor):
+        await can_be_reached.wait()
+        supervisor.servers.note_ready()
+
+    managing = managed(GatedFileSystem(), tmp_path, watchdog_s=60 * QUICK_S, servers=[server])
+    async with managing as (_, listener):
+        await told(listener, "STATUS", "running")
+        assert await nothing_new(listener, "WATCHDOG")
+        can_be_reached.set()
+        await told(listener, "READY")
+        await told(listener, "WATCHDOG")
 
 
 @pytest.mark.parametrize("place", ["journal", "lock"])
