@@ -49,9 +49,11 @@ CANDIDATES_MIN: Final = 256
 """So many rows at least are filtered and scored together."""
 DIMENSIONS_SHOWN_MAX: Final = 5
 _ROW_MASK: Final = 2**ROW_BITS - 1
-_FLOAT64: Final = np.finfo(np.float64)
-_UNSOUND_SQUARE: Final = 1e-200
-"""A sum of squares below this has lost digits to underflow."""
+BLAS_DIMENSIONS_MIN: Final = 64
+"""numpy calls the BLAS once a row: with fewer numbers in it that takes longer than einsum."""
+_NORM_MIN: Final = 1e-100
+_NORM_MAX: Final = 1e150
+"""Between these no square and no product of two norms loses digits to underflow, or overflows."""
 
 Numbers = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -68,10 +70,13 @@ class Neighbour(msgspec.Struct, frozen=True):
 class Query(msgspec.Struct, frozen=True):
     """What is asked for, checked and copied; made by `query_of`.
 
-    `vector` is float64 of shape (n,). `where` is field -> the values of which it may have any.
+    `vector` is float64 of shape (n,), `unit` the same at length 1, or zeros. `length` is as
+    `norms_of` gives it. `where` is field -> the values of which it may have any.
     """
 
     vector: Numbers
+    unit: Numbers
+    length: float
     k: int
     metric: Metric
     where: dict[str, list[Any]]
@@ -97,7 +102,10 @@ def query_of(
     if where is not None and not isinstance(where, Mapping):
         raise RefusedTypeError("where", f"{type(where).__name__} is not a mapping")
     wanted = {} if where is None else {name: _wanted(name, where[name]) for name in where}
-    return Query(numbers, k, metric, wanted)
+    scaled = _scaled(numbers[np.newaxis])[0]
+    unit = scaled[0] / (norms_of(scaled)[0] or 1.0)
+    length = float(norms_of(numbers[np.newaxis])[0])
+    return Query(numbers, unit, length, k, metric, wanted)
 
 
 def _wanted(name: object, value: object) -> list[Any]:
@@ -253,16 +261,21 @@ def _is_same(left: Any, right: Any) -> bool:
 
 
 def norms_of(matrix: NDArray[Any]) -> Numbers:
-    """The Euclidean norm of each row, shape (rows,); infinite where it cannot be told well."""
+    """The Euclidean norm of each row, shape (rows,).
+
+    NaN where the pass over the row might overflow or lose digits to underflow.
+    """
     squares = np.empty(len(matrix))
+    info = np.finfo(_computing_dtype(matrix.dtype))
+    least = max(_NORM_MIN, matrix.shape[1] * float(info.tiny / info.eps))
+    most = min(_NORM_MAX, float(info.max) / 4)
     with np.errstate(all="ignore"):
         for start, stop in _pieces(matrix):
             piece = matrix[start:stop].astype(np.float64)
             np.einsum("ij,ij->i", piece, piece, out=squares[start:stop])
-        for row in np.flatnonzero(squares < _UNSOUND_SQUARE).tolist():
-            if matrix[row].any():
-                squares[row] = np.inf
-        norms: Numbers = np.sqrt(squares)
+    norms: Numbers = np.sqrt(squares)
+    rows = np.flatnonzero(~((norms >= least) & (norms <= most)))
+    norms[rows] = np.where(matrix[rows].any(axis=1), np.nan, 0.0)
     return norms
 
 
@@ -272,27 +285,28 @@ def merit_limits(matrix: NDArray[Any], norms: Numbers, query: Query) -> Numbers:
     A sum of n products in any order is off by at most n roundings of the sum of their absolute
     values, which the norms bound. Twice that is added; so it covers the scoring in float64 too.
     """
-    scaled, exponent = _scaled(query.vector[np.newaxis])
-    vector = scaled[0]
-    length = float(np.sqrt(vector @ vector))
     dtype = _computing_dtype(matrix.dtype)
-    sums = _products(matrix, vector.astype(dtype))
-    count = len(vector)
-    share = (2 * count + 16) * float(np.finfo(dtype).eps)
-    margins = share * length * norms + count * float(np.finfo(dtype).tiny)
-    limits = sums + margins
+    sums = _products(matrix, query.unit.astype(dtype))
+    roundings = 2 * len(query.unit) + 16
+    share = roundings * float(np.finfo(dtype).eps)
     if query.metric == "cosine":
-        lengths = norms * length
-        merits = np.divide(limits, lengths, out=np.zeros_like(limits), where=lengths != 0)
+        limits = np.divide(sums, np.maximum(norms, _NORM_MIN))  # of zeros 0
+        limits += share
     else:
-        merits = np.ldexp(limits, exponent[0])
-        if query.metric == "euclidean":
-            squares = np.square(norms) + np.square(np.ldexp(length, exponent[0]))
-            squares -= squares * (2 * count + 16) * _FLOAT64.eps + _FLOAT64.tiny
-            merits = -np.sqrt(np.maximum(squares - 2 * merits, 0.0))
-    # Where anything overflowed or could not be measured, nothing is certain.
-    merits[~(np.isfinite(limits) & np.isfinite(merits))] = np.inf
-    return merits
+        limits = share * norms
+        limits += sums
+    if query.metric == "dot":
+        limits *= query.length
+    elif query.metric == "euclidean":
+        limits *= -2 * query.length
+        squares = np.square(norms)
+        squares += query.length**2
+        squares *= 1 - roundings * float(np.finfo(np.float64).eps)
+        limits += squares
+        limits = -np.sqrt(np.maximum(limits, 0.0))
+    # Of a row that could not be measured nothing is certain: its limit is NaN so far.
+    certain: Numbers = np.fmin(limits, np.inf)
+    return certain
 
 
 def _computing_dtype(dtype: np.dtype[Any]) -> type[np.float32 | np.float64]:
@@ -300,20 +314,29 @@ def _computing_dtype(dtype: np.dtype[Any]) -> type[np.float32 | np.float64]:
     return np.float32 if np.can_cast(dtype, np.float32) else np.float64
 
 
-def _products(matrix: NDArray[Any], vector: NDArray[Any]) -> Numbers:
-    """The sum of products of each row with the vector, computed in the vector's dtype.
-
-    By einsum, which is as fast as the memory, in the one thread that calls it: the threads of a
-    BLAS wait for each other after every block, which takes ten times as long on a busy machine.
-    """
+def _products(matrix: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
+    """The sum of products of each row with the vector, computed in the vector's dtype."""
     if matrix.dtype == vector.dtype:
-        products: NDArray[Any] = np.einsum("ij,j->i", matrix, vector)
-        return products.astype(np.float64)
-    sums = np.empty(len(matrix))
+        return _row_products(matrix, vector)
+    sums = np.empty(len(matrix), vector.dtype)
     for start, stop in _pieces(matrix):
-        piece = matrix[start:stop].astype(vector.dtype)
-        sums[start:stop] = np.einsum("ij,j->i", piece, vector)
+        sums[start:stop] = _row_products(matrix[start:stop].astype(vector.dtype), vector)
     return sums
+
+
+def _row_products(matrix: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
+    """The sum of products of each row with a vector of the same dtype.
+
+    Row by row it runs in the one thread that calls it. The product with a whole matrix runs in the
+    threads of the BLAS, which wait for each other after every block: on a busy machine that takes
+    ten times as long.
+    """
+    products: NDArray[Any]
+    if matrix.shape[1] >= BLAS_DIMENSIONS_MIN:
+        products = np.vecdot(matrix, vector)
+    else:
+        products = np.einsum("ij,j->i", matrix, vector)
+    return products
 
 
 def _pieces(matrix: NDArray[Any]) -> list[tuple[int, int]]:

@@ -110,16 +110,74 @@ def test_numbers_that_overflow_and_underflow_are_scored():
 def test_no_row_is_better_than_its_limit(vectors, data):
     like = data.draw(st.sampled_from(vectors))
     near = [each for each in vectors if each.shape == like.shape and each.dtype == like.dtype]
-    matrix = np.stack([*near, np.zeros_like(like), like])
+    times = data.draw(st.sampled_from([1, module.BLAS_DIMENSIONS_MIN]))
+    matrix = np.tile(np.stack([*near, np.zeros_like(like), like]), times)
     other = data.draw(arrays(("float64",)))
-    query_vector = np.resize(other, like.shape) if data.draw(st.booleans()) else like
+    query_vector = np.resize(other, matrix.shape[1]) if data.draw(st.booleans()) else matrix[-1]
+    assert_limits_hold(matrix, query_vector)
+
+
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 200),
+    st.sampled_from(["float32", "float64"]),
+    st.lists(st.floats(-1, 1), min_size=8, max_size=8),
+    st.floats(0, 1e-3),
+)
+def test_no_row_is_better_than_its_limit_at_any_scale(seed, dimension, dtype, scales, noise):
+    """The rows point nearly where the query does, or away from it, and are of any length."""
+    random = np.random.default_rng(seed)
+    direction = random.standard_normal(dimension)
+    rows = direction + noise * random.standard_normal((8, dimension))
+    exponents = np.finfo(dtype).maxexp * 0.95 * np.array(scales)
+    rows *= np.exp2(exponents)[:, np.newaxis] * random.choice([-1, 1], (8, 1))
+    matrix = rows.astype(dtype)
+    for query_vector in [direction, *matrix]:
+        assert_limits_hold(matrix, query_vector)
+
+
+def assert_limits_hold(matrix, vector):
     for metric in get_args(Metric):
-        query = query_of(query_vector, metric=metric)
+        query = query_of(vector, metric=metric)
         with np.errstate(all="ignore"):
             limits = merit_limits(matrix, norms_of(matrix), query)
         merits = merits_of(matrix, np.arange(len(matrix)), query)
         assert not np.isnan(merits).any()
         assert (merits <= limits).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_limit_of_a_row_is_hardly_above_its_merit(dtype):
+    """Or every row would be scored: the search would be right, and slow."""
+    random = np.random.default_rng(5)
+    matrix = random.standard_normal((50, 100)).astype(dtype)
+    matrix[7] = 0
+    for metric in get_args(Metric):
+        query = query_of(random.standard_normal(100), metric=metric)
+        limits = merit_limits(matrix, norms_of(matrix), query)
+        merits = merits_of(matrix, np.arange(50), query)
+        assert (limits - merits < 1e5 * np.finfo(dtype).eps).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_norm_is_told_where_one_pass_neither_overflows_nor_underflows(dtype):
+    info = np.finfo(dtype)
+    matrix = np.array([[3, 4], [0, 0], [info.max, 0], [info.tiny, 0], [0, -info.max]], dtype)
+    norms = norms_of(matrix)
+    assert norms[:2].tolist() == [5.0, 0.0]
+    assert np.isnan(norms[2:]).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_whose_products_overflow_their_dtype_are_found(metric):
+    most = np.finfo(np.float32).max
+    matrix = np.ones((9, 64), np.float32)
+    matrix[4] = np.repeat([most, -most], 32)
+    matrix[5] = -matrix[4]
+    memory = memory_of(matrix)
+    for query in [matrix[4], np.repeat([1.0, -1.0], 32), np.concatenate((-matrix[4][:62], [1, 1]))]:
+        found = [(each.key, each.score) for each in memory.nearest(query, 2, metric)]
+        assert found == row_by_row(memory, query, 2, metric)
 
 
 # -- what is found -------------------------------------------------------------------------------
@@ -147,17 +205,18 @@ def test_it_finds_what_scoring_every_row_finds(vectors, metric, k, data):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "int64"])
-def test_it_finds_the_same_over_many_blocks_and_chunks(metric, dtype, monkeypatch):
+@pytest.mark.parametrize("dimension", [24, module.BLAS_DIMENSIONS_MIN + 3])
+def test_it_finds_the_same_over_many_blocks_and_chunks(metric, dtype, dimension, monkeypatch):
     monkeypatch.setattr(module, "CANDIDATES_MIN", 4)
     monkeypatch.setattr(module, "PIECE_BYTES", 1000)
     random = np.random.default_rng(7)
-    matrix = (random.standard_normal((1500, 24)) * 30).astype(dtype)
+    matrix = (random.standard_normal((1500, dimension)) * 30).astype(dtype)
     matrix[900:1000] = matrix[100:200]  # ties across blocks
     memory = OmegaMetaOrchestrator()
     memory.extend_knowledge([f"k{n}" for n in range(1500)], matrix)
     for number in range(0, 1500, 7):
         memory.remove_knowledge(f"k{number}")
-    for query in [matrix[120], random.random(24)]:
+    for query in [matrix[120], random.random(dimension)]:
         expected = row_by_row(memory, query, 700, metric)
         for k in [1, 10, 700]:
             found = [(each.key, each.score) for each in memory.nearest(query, k, metric)]
