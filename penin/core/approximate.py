@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from penin.core.knowledge import KnowledgeView
+from penin.core.knowledge_view import KnowledgeView
 from penin.core.nearest import Found, Neighbour, Query, fits, merits_of, place_of
 
 

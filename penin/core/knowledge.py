@@ -1,8 +1,9 @@
 """`KnowledgeBase`: key -> artifact, read as a mapping, changed only by `apply`.
 
-The vectors lie in columns of segments (`penin.core.segments`); a sharded index says for each key
-in which segment and row. Nothing here takes time that grows with the number of vectors, but for
-`view`, which copies one byte a row. Artifacts are made when they are asked for.
+The vectors lie in columns of segments (`penin.core.segments`). In which segment and row a key is
+say dictionaries, and of the keys that were loaded an index (`penin.core.key_index`). Nothing here
+takes time that grows with the number of vectors, but for `load`, and `view`, which copies one byte
+a row. Artifacts are made when they are asked for.
 
 Order: columns in the order of their first vector (one that became empty begins anew), and in a
 column the vectors in the order of their last change. It depends on the transitions alone: not on
@@ -12,20 +13,20 @@ reclaims, and not on snapshots, which hold the vectors in this order.
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, MutableMapping, Sequence, ValuesView
-from itertools import pairwise
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
-import numpy as np
 
 from penin.core.artifacts import NumericVectorArtifact
 from penin.core.columns import Column
+from penin.core.key_index import KeyIndex, hashes_of
+from penin.core.knowledge_view import KnowledgeView
 from penin.core.mapped import SealedSegment
 from penin.core.reclaim import ReclaimPlan, neighbours
 from penin.core.segments import ROW_BITS, Block, Kind, MemorySegment, Segment
 
 _SHARDS: Final = 257
-"""The index is this many dictionaries, because one with a million keys holds the loop for tens of
+"""There are this many dictionaries, because one with a million keys holds the loop for tens of
 milliseconds when it grows. A prime: by the low bits of the hash, which a dictionary places its keys
 by, all keys of a shard would collide in it."""
 _ROW_MASK: Final = 2**ROW_BITS - 1
@@ -41,14 +42,27 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
     whoever keeps a few artifacts of many for long makes copies.
     """
 
-    __slots__ = ("_columns", "_count", "_due", "_index", "_number", "_plan", "_segments")
+    __slots__ = (
+        "_columns",
+        "_count",
+        "_due",
+        "_loaded",
+        "_loaded_left",
+        "_number",
+        "_plan",
+        "_segments",
+        "_shards",
+    )
 
     def __init__(self) -> None:
         self._columns: dict[Kind, Column] = {}
         self._segments: dict[int, Segment] = {}
         # Key -> segment number and row, as one integer: a dictionary of str and int alone is
         # nothing that the garbage collector looks into.
-        self._index: list[dict[str, int]] = [{} for _ in range(_SHARDS)]
+        self._shards: list[dict[str, int]] = [{} for _ in range(_SHARDS)]
+        # The same of the keys that were loaded, as long as any of the segments loaded is left.
+        self._loaded: KeyIndex | None = None
+        self._loaded_left: set[int] = set()
         self._count = 0
         self._number = 0
         self._due: dict[int, Segment] = {}
@@ -57,11 +71,13 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
     # -- reading ------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> NumericVectorArtifact:
-        location = self._index[hash(key) % _SHARDS][key]
+        location = self._locate(key)
+        if location is None:
+            raise KeyError(key)
         return self._segments[location >> ROW_BITS].artifact(location & _ROW_MASK)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._index[hash(key) % _SHARDS]
+        return self._locate(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         return self.view().keys()
@@ -80,14 +96,14 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
 
     def seq_of(self, key: str) -> int:
         """The seq of the last change of a key that is there; 0 for one that is not."""
-        location = self._index[hash(key) % _SHARDS].get(key)
+        location = self._locate(key)
         if location is None:
             return 0
         return self._segments[location >> ROW_BITS].seq(location & _ROW_MASK)
 
     def find(self, key: str) -> tuple[Segment, int] | None:
         """The segment and row of a key, for reading its artifact in another thread."""
-        location = self._index[hash(key) % _SHARDS].get(key)
+        location = self._locate(key)
         if location is None:
             return None
         return self._segments[location >> ROW_BITS], location & _ROW_MASK
@@ -196,53 +212,64 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
     def load(self, segments: Iterable[tuple[Segment, list[str]]]) -> bool:
         """Take in sealed segments whose rows are all live, each with its keys.
 
-        Returns False, and the knowledge base is spoiled, where a key is there twice.
+        Into a knowledge base that is empty and new. Returns False, and it is spoiled, where a key
+        is there twice.
         """
-        keys: list[str] = []
-        shards, locations = [np.zeros(0, np.uint16)], [np.zeros(0, np.int64)]
-        for segment, its_keys in segments:
+        runs = []
+        for segment, keys in segments:
             column = self._columns.get(segment.kind) or self._new_column(segment.kind)
             column.segments.append(segment)
             self._number_segment(segment)
-            keys += its_keys
-            hashes = np.fromiter(map(hash, its_keys), np.int64, len(its_keys))
-            shards.append((hashes % _SHARDS).astype(np.uint16))
-            locations.append(np.arange(len(its_keys)) + (segment.number << ROW_BITS))
-        # Shard by shard, which stays in the processor's cache: a third faster than key by key.
-        shard_of, location_of = np.concatenate(shards), np.concatenate(locations)
-        order = np.argsort(shard_of, kind="stable")
-        begins = np.searchsorted(shard_of[order], np.arange(_SHARDS + 1)).tolist()
-        for shard, (begin, end) in zip(self._index, pairwise(begins), strict=True):
-            rows = order[begin:end]
-            shard_keys = [keys[row] for row in rows.tolist()]
-            shard.update(zip(shard_keys, location_of[rows].tolist(), strict=True))
-        self._count += len(keys)
-        return self._count == sum(map(len, self._index))
+            runs.append((segment.number << ROW_BITS, hashes_of(keys)))
+            self._count += len(keys)
+        self._loaded = KeyIndex(runs)
+        self._loaded_left = set(self._segments)
+        alike = self._loaded.alike()
+        keys_alike = {
+            self._segments[location >> ROW_BITS].key(location & _ROW_MASK) for location in alike
+        }
+        return len(keys_alike) == len(alike)
 
     def restore_seq(self, key: str, seq: int) -> None:
         """Set the seq of a key that `put` loaded; in a file the seqs come after the vectors."""
-        location = self._index[hash(key) % _SHARDS][key]
+        location = self._shards[hash(key) % _SHARDS][key]
         segment = self._segments[location >> ROW_BITS]
         assert isinstance(segment, MemorySegment)  # what `put` makes
         segment.restore_seq(location & _ROW_MASK, seq)
 
     def remove(self, key: str) -> bool:
         """Remove `key`; whether it was there."""
-        location = self._index[hash(key) % _SHARDS].pop(key, None)
+        location = self._locate(key)
         if location is None:
             return False
+        self._shards[hash(key) % _SHARDS].pop(key, None)
         self._count -= 1
         self._kill(location)
         return True
+
+    def _locate(self, key: Any) -> int | None:
+        """The segment number and row of a key.
+
+        A key that was put, or moved by a reclaim, since the loading is in the dictionaries. If it
+        is not there, its row among those loaded counts as long as it is live: by replacing or
+        removing the key it dies, by moving it the segment goes, and neither ever comes back.
+        """
+        location = self._shards[hash(key) % _SHARDS].get(key)
+        if location is None and self._loaded is not None:
+            for location in self._loaded.find(key):
+                segment, row = self._segments.get(location >> ROW_BITS), location & _ROW_MASK
+                if segment is not None and segment.live[row] and segment.key(row).decode() == key:
+                    return location
+            return None
+        return location
 
     def _point(self, key: str, location: int) -> None:
         """Let `key` be the row at `location`, which is live already.
 
         So a column with one vector, which is replaced, never becomes empty and keeps its place.
         """
-        shard = self._index[hash(key) % _SHARDS]
-        replaced = shard.get(key)
-        shard[key] = location
+        replaced = self._locate(key)
+        self._shards[hash(key) % _SHARDS][key] = location
         if replaced is None:
             self._count += 1
         else:
@@ -293,6 +320,9 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
     def _forget(self, segment: Segment) -> None:
         del self._segments[segment.number]
         self._due.pop(segment.number, None)
+        self._loaded_left.discard(segment.number)
+        if not self._loaded_left:
+            self._loaded = None
 
     # -- reclaiming ---------------------------------------------------------------------------
 
@@ -339,7 +369,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
                 if segment.live[source]:
                     # A live row is the one that its key points to.
                     key = plan.keys[row]
-                    self._index[hash(key) % _SHARDS][key] = location + row
+                    self._shards[hash(key) % _SHARDS][key] = location + row
                 else:
                     copied.live[row] = 0
                     copied.live_count -= 1
@@ -365,35 +395,3 @@ class _Values(ValuesView[NumericVectorArtifact]):
 
     def __iter__(self) -> Iterator[NumericVectorArtifact]:
         return (artifact for _, artifact in self._mapping.view().items())
-
-
-class KnowledgeView:
-    """A knowledge base as it was at one moment, in its order. Any thread may read it."""
-
-    __slots__ = ("_blocks", "_count")
-
-    def __init__(self, blocks: list[Block], count: int) -> None:
-        self._blocks = blocks
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def blocks(self) -> Iterator[Block]:
-        """The segments with their live and dead rows; each has a live row at least."""
-        return iter(self._blocks)
-
-    def entries(self) -> Iterator[tuple[str, NumericVectorArtifact, int]]:
-        """Key, artifact, and the seq of the last change."""
-        for block in self._blocks:
-            seqs = block.seqs
-            for row in block.rows():
-                yield block.key(row), block.artifact(row), int(seqs[row])
-
-    def items(self) -> Iterator[tuple[str, NumericVectorArtifact]]:
-        """Key and artifact."""
-        return ((key, artifact) for key, artifact, _ in self.entries())
-
-    def keys(self) -> Iterator[str]:
-        """The keys."""
-        return (block.key(row) for block in self._blocks for row in block.rows())

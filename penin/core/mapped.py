@@ -1,7 +1,8 @@
 """Segments whose vectors are in a mapped file, and are read from the disk when asked for.
 
-A `MappedSegment` is rows of a snapshot of `penin.core.tensors`: keys and metadata are in the file
-too. Of a `SealedSegment` the numbers alone are in a file, which is a sealed one. What damage there
+A `MappedSegment` is rows of a snapshot of `penin.core.tensors`: metadata and seqs are in the file
+too, and keys in memory, so that looking one up never waits for a disk. Of a `SealedSegment` the
+numbers alone are in a file, which is a sealed one. What damage there
 is becomes an error when it is first read; see `penin.storage.mapped`.
 """
 
@@ -26,28 +27,35 @@ class MappedColumn(NamedTuple):
     kind: Kind
     vectors: int
     seqs: int
-    key_ends: int
     metadata_ends: int
-    keys: int
     metadata: int
 
 
 class MappedSegment(Segment):
-    """The rows of a mapped column from `first` on, so many as `live` has; all live at first."""
+    """The rows of a mapped column from `first` on, one for each key; all live at first.
 
-    __slots__ = ("_column", "_first")
+    The key of row `row` is `key_text[key_begins[row] : key_begins[row + 1]]`.
+    """
 
-    def __init__(self, column: MappedColumn, first: int, count: int) -> None:
+    __slots__ = ("_column", "_first", "_key_begins", "_key_text")
+
+    def __init__(
+        self, column: MappedColumn, first: int, key_text: bytes, key_begins: NDArray[np.uint32]
+    ) -> None:
         super().__init__(column.kind)
         self._column = column
         self._first = first
+        self._key_text = key_text
+        self._key_begins = key_begins.data  # whose items are integers of Python
+        count = len(key_begins) - 1
         self.live = bytearray(b"\1") * count
         self.live_count = count
         self.is_sealed = True
 
     def for_copying(self, files: dict[int, Any]) -> MappedSegment:
-        column = self._column._replace(file=unchecked(self._column.file, files))
-        return MappedSegment(column, self._first, len(self.live))
+        segment = copy(self)
+        segment._column = self._column._replace(file=unchecked(self._column.file, files))  # noqa: SLF001  # of the same class
+        return segment
 
     def numbers(self, row: int) -> memoryview:
         row_bytes = self.kind[1]
@@ -68,24 +76,24 @@ class MappedSegment(Segment):
         return self._integers(self._column.seqs, self._first, count)
 
     def key(self, row: int) -> bytes:
-        column = self._column
-        start, stop = self._range(column.key_ends, row)
-        return bytes(column.file.read(column.keys + start, column.keys + stop))
+        return self._key_text[self._key_begins[row] : self._key_begins[row + 1]]
 
     def key_ends(self, count: int) -> NDArray[np.int64]:
-        return self._ends(self._column.key_ends, count)
+        return np.asarray(self._key_begins[: count + 1]).astype(np.int64)
 
     def key_text(self, start: int, stop: int) -> bytes:
-        column = self._column
-        return bytes(column.file.read(column.keys + start, column.keys + stop))
+        return self._key_text[start:stop]
 
     def metadata(self, row: int) -> bytes:
         column = self._column
-        start, stop = self._range(column.metadata_ends, row)
+        start, stop = self._range(row)
         return bytes(column.file.read(column.metadata + start, column.metadata + stop))
 
     def metadata_ends(self, count: int) -> NDArray[np.int64]:
-        return self._ends(self._column.metadata_ends, count)
+        if self._first:
+            return self._integers(self._column.metadata_ends, self._first - 1, count + 1)
+        ends = self._integers(self._column.metadata_ends, 0, count)
+        return np.concatenate((np.zeros(1, np.int64), ends))
 
     def metadata_text(self, start: int, stop: int) -> bytes:
         column = self._column
@@ -97,22 +105,18 @@ class MappedSegment(Segment):
         if not column.file.is_checked(start, start + self.kind[1]):
             return False
         # The ends were checked when the file was opened.
-        start, stop = self._range(column.metadata_ends, row)
+        start, stop = self._range(row)
         return column.file.is_checked(column.metadata + start, column.metadata + stop)
 
     def release(self) -> None:
         start = self._column.vectors + self._first * self.kind[1]
         self._column.file.give_back(start, start + len(self.live) * self.kind[1])
 
-    def _range(self, ends: int, row: int) -> tuple[int, int]:
-        """Where the text of a row begins and ends among the texts of the column."""
-        file, at = self._column.file, ends + (self._first + row) * INTEGER_BYTES
+    def _range(self, row: int) -> tuple[int, int]:
+        """Where the metadata of a row begins and ends in that of the column."""
+        file = self._column.file
+        at = self._column.metadata_ends + (self._first + row) * INTEGER_BYTES
         return file.integer(at - INTEGER_BYTES) if self._first + row else 0, file.integer(at)
-
-    def _ends(self, ends: int, count: int) -> NDArray[np.int64]:
-        if self._first:
-            return self._integers(ends, self._first - 1, count + 1)
-        return np.concatenate((np.zeros(1, np.int64), self._integers(ends, 0, count)))
 
     def _integers(self, start: int, first: int, count: int) -> NDArray[np.int64]:
         start += first * INTEGER_BYTES

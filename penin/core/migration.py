@@ -27,7 +27,7 @@ from penin.core.difference import (
     of_histories,
 )
 from penin.core.histories import History
-from penin.core.knowledge import KnowledgeView
+from penin.core.knowledge_view import KnowledgeView
 from penin.core.names import check_name
 from penin.core.state import SCORE_HISTORY, TASK_HISTORY, State
 from penin.errors import (

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from penin.core import values
 from penin.core.artifacts import NumericVectorArtifact, vector_array
-from penin.core.knowledge import KnowledgeView
+from penin.core.knowledge_view import KnowledgeView
 from penin.core.segments import ROW_BITS, Block
 from penin.errors import RefusedTypeError, RefusedValueError
 

@@ -19,7 +19,8 @@ import msgspec
 
 from penin.core.documents import Documents
 from penin.core.histories import EncodedHistory, Histories, History
-from penin.core.knowledge import KnowledgeBase, KnowledgeView
+from penin.core.knowledge import KnowledgeBase
+from penin.core.knowledge_view import KnowledgeView
 from penin.core.mapped import SealedSegment
 from penin.core.message_ids import KnownMessage, MessageIds
 from penin.core.transitions import (

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -266,19 +267,21 @@ def _segments_of_column(
     """A column as segments as large as those in memory, with their keys."""
     places = {
         name: tensors[f"knowledge.{number}.{name}"].data_offsets
-        for name in MappedColumn._fields[2:]
+        for name in (*MappedColumn._fields[2:], "keys", "key_ends")
     }
-    column = MappedColumn(file, size.kind, *(begin for begin, _ in places.values()))
+    begins = (places[name][0] for name in MappedColumn._fields[2:])
+    column = MappedColumn(file, size.kind, *begins)
     key_ends = _ends(file, places["key_ends"], size.keys_bytes)
     _ends(file, places["metadata_ends"], size.metadata_bytes)
     step = min(ROWS_MAX, max(1, SEGMENT_BYTES_MAX // size.kind[1]))
-    begin = 0
+    keys, begin = places["keys"][0], 0
     for first in range(0, size.rows, step):
         ends = key_ends[first : first + step]
-        text = file.read(column.keys + begin, column.keys + int(ends[-1]))
-        keys = _keys(bytes(text), (ends - begin).tolist())
+        text = bytes(file.read(keys + begin, keys + int(ends[-1])))
+        key_begins = np.append(begin, ends) - begin
         begin = int(ends[-1])
-        yield MappedSegment(column, first, len(keys)), keys
+        segment = MappedSegment(column, first, text, key_begins.astype(np.uint32))
+        yield segment, _keys(text, key_begins.tolist())
 
 
 def _ends(file: MappedFile, place: tuple[int, int], text_bytes: int) -> NDArray[np.int64]:
@@ -288,12 +291,11 @@ def _ends(file: MappedFile, place: tuple[int, int], text_bytes: int) -> NDArray[
     return ends
 
 
-def _keys(encoded: bytes, ends: list[int]) -> list[str]:
+def _keys(encoded: bytes, begins: list[int]) -> list[str]:
     text = encoded.decode()
-    starts = [0, *ends]
     if len(text) == len(encoded):  # a character a byte
-        return [text[start:end] for start, end in zip(starts, ends, strict=False)]
-    return [encoded[start:end].decode() for start, end in zip(starts, ends, strict=False)]
+        return [text[begin:end] for begin, end in pairwise(begins)]
+    return [encoded[begin:end].decode() for begin, end in pairwise(begins)]
 
 
 def _read_state(state: State, file: MappedFile, start: int, stop: int) -> None:

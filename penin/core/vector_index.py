@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penin.core.knowledge import KnowledgeView
+from penin.core.knowledge_view import KnowledgeView
 from penin.core.nearest import Metric, Numbers, Query, norms_of
 from penin.core.segments import Block
 from penin.errors import CorruptionError, FormatError, UsageError

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from anyio import to_thread
 
 from penin.core.approximate import Answer, Covered, Place, nearest_with
-from penin.core.knowledge import KnowledgeView
+from penin.core.knowledge_view import KnowledgeView
 from penin.core.nearest import Neighbour, Query
 from penin.core.vector_index import DEAD_SHARE_MAX, Candidate, VectorIndex, require_usearch
 from penin.errors import ClosedError, JournalFailedError, StorageError

@@ -8,7 +8,7 @@ from itertools import islice
 
 from anyio import to_thread
 
-from penin.core.knowledge import KnowledgeView
+from penin.core.knowledge_view import KnowledgeView
 from penin.core.pruning import Pruning
 from penin.core.transitions import OK, Ack, Message
 from penin.settings import Settings

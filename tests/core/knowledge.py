@@ -8,7 +8,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from penin.core.artifacts import NumericVectorArtifact
-from penin.core.knowledge import KnowledgeBase, KnowledgeView
+from penin.core.knowledge import KnowledgeBase
+from penin.core.knowledge_view import KnowledgeView
+from penin.core.snapshots import Envelope
+from penin.core.state import State
+from penin.core.tensors import encode_tensors
+from penin.core.tensors_reader import read_tensors
 from penin.storage.mapped import MappedFile, block_digests, checked_file
 
 KEYS = [*"abcdefgh", "ключ", "鍵", "\N{MUSICAL SYMBOL G CLEF}", "a key that is longer than others"]
@@ -34,6 +39,14 @@ def filled(count: int, dimension: int = 4, start: int = 0) -> KnowledgeBase:
     for number in range(start, start + count):
         put(base, str(number), made(number, ("<f4", dimension), metadata=True), number + 1)
     return base
+
+
+def reopened(base: KnowledgeBase) -> KnowledgeBase:
+    """What a snapshot of it gives: its keys are loaded, and not put."""
+    state = State()
+    state.knowledge_base = base
+    data = b"".join(encode_tensors(state.view(), Envelope()))
+    return read_tensors(memoryview(data), Path("state.safetensors"))[0].knowledge_base
 
 
 def file_of(data: bytes) -> MappedFile:

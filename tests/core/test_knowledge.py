@@ -36,6 +36,7 @@ from tests.core.knowledge import (
     made,
     put,
     reclaim_all,
+    reopened,
 )
 from tests.core.model import Knowledge
 
@@ -130,6 +131,11 @@ class KnowledgeMachine(RuleBasedStateMachine):
             put(loaded, key, artifact, seq)
         self.base, self.plan = loaded, None
 
+    @rule()
+    def reopen(self):
+        """Now all keys are loaded ones, and what comes after replaces, removes and moves them."""
+        self.base, self.plan = reopened(self.base), None
+
     @invariant()
     def it_is_what_the_dictionary_is(self):
         assert list(self.base.items()) == [(key, self.model[key]) for key in self.model.order()]
@@ -147,10 +153,15 @@ def test_it_does_what_a_dictionary_does_through_any_changes_views_and_reclaims()
 
 
 @pytest.mark.usefixtures("_small")
-@given(st.lists(st.tuples(keys, kinds, st.booleans(), st.booleans()), max_size=60))
-def test_when_reclaims_happen_makes_no_difference(changes):
+@given(
+    st.lists(st.tuples(keys, kinds, st.booleans(), st.booleans()), max_size=60),
+    st.integers(0, 60),
+)
+def test_when_reclaims_happen_makes_no_difference(changes, reopens_at):
     reclaimed, plain = KnowledgeBase(), KnowledgeBase()
     for number, (key, kind, is_put, reclaims) in enumerate(changes):
+        if number == reopens_at:
+            reclaimed = reopened(reclaimed)
         for base in (reclaimed, plain):
             if is_put:
                 put(base, key, made(number, kind, metadata=True), number)

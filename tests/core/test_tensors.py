@@ -321,6 +321,7 @@ class TestRefusals:
         [
             ("key_ends", lambda ends: ends[::-1]),
             ("key_ends", lambda ends: ends - 2**40),
+            ("key_ends", lambda ends: np.append(ends[:-1] - 1, ends[-1])),  # inside a character
             ("metadata_ends", lambda ends: ends + 1),
             ("keys", lambda keys: keys[:1].repeat(len(keys))),
             ("keys", lambda keys: np.full_like(keys, 255)),

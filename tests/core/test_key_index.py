@@ -1,0 +1,149 @@
+"""The index of keys that were loaded, against a dictionary; and what is there twice."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penin.core.key_index import Hashes, KeyIndex, hashes_of
+from penin.core.knowledge import KnowledgeBase
+from penin.core.names import NAME_BYTES_MAX
+from penin.core.segments import MemorySegment, Segment
+from tests.core.knowledge import filled, made, put, reclaim_all, reopened
+
+texts = st.one_of(
+    st.text(max_size=20),
+    st.text("aé鍵\0", min_size=1, max_size=4),
+    st.integers(1, NAME_BYTES_MAX).map(lambda length: "k" * length),
+)
+
+
+def index_of(keys: list[str], cuts: list[int]) -> tuple[KeyIndex, dict[int, str]]:
+    """An index of the keys in runs that are cut at these places, and which key is where."""
+    runs: list[tuple[int, Hashes]] = []
+    at: dict[int, str] = {}
+    places = sorted({0, len(keys), *(cut % (len(keys) + 1) for cut in cuts)})
+    for number, (start, stop) in enumerate(pairwise(places)):
+        first = 1000 * number
+        runs.append((first, hashes_of(keys[start:stop])))
+        at |= dict(enumerate(keys[start:stop], first))
+    return KeyIndex(runs), at
+
+
+@given(
+    st.lists(texts, max_size=300, unique=True),
+    st.lists(st.integers(0, 300), max_size=9),
+    st.lists(texts, max_size=20),
+)
+def test_each_key_is_found_where_it_is_and_no_other(keys, cuts, others):
+    index, at = index_of(keys, cuts)
+    location_of = {key: location for location, key in at.items()}
+    for key in (*keys, *others):
+        found = [location for location in index.find(key) if at[location] == key]
+        assert found == ([location_of[key]] if key in location_of else [])
+    assert len(set(index.alike())) == len(index.alike())
+
+
+@given(st.lists(texts, max_size=60), st.lists(st.integers(0, 60), max_size=5))
+def test_a_key_that_is_there_twice_is_told(keys, cuts):
+    index, at = index_of(keys, cuts)
+    alike = index.alike()
+    assert {at[location] for location in alike} >= {key for key in keys if keys.count(key) > 1}
+    assert len({at[location] for location in alike}) < len(alike) or len(set(keys)) == len(keys)
+
+
+def test_there_are_few_beside_the_one_that_is_looked_for():
+    keys = [f"candidate-{number:07}" for number in range(100_000)]
+    index, _ = index_of(keys, [])
+    assert [index.find(key) for key in keys[:1000]] == [[number] for number in range(1000)]
+    assert index.alike() == []
+    assert sum(len(index.find(f"other {number}")) for number in range(1000)) == 0
+
+
+def loaded(segments: list[tuple[Segment, list[str]]]) -> KnowledgeBase | None:
+    base = KnowledgeBase()
+    return base if base.load(segments) else None
+
+
+def segment_of(keys: list[str], dimension: int = 1) -> tuple[Segment, list[str]]:
+    segment = MemorySegment(("|u1", dimension), len(keys))
+    for number, key in enumerate(keys):
+        segment.append(key.encode(), bytes([number % 256]) * dimension, b"{}", number)
+    return segment, keys
+
+
+class TestCollisions:
+    @pytest.fixture(autouse=True)
+    def _all_alike(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every key has the same hash."""
+        monkeypatch.setattr("penin.core.key_index.hash", lambda _key: -7, raising=False)
+
+    def test_keys_of_one_hash_are_told_apart(self) -> None:
+        keys = [str(number) for number in range(300)]
+        base = loaded([segment_of(keys[:200]), segment_of(keys[200:])])
+        assert base is not None
+        assert [base[key].vector for key in keys[-3:]] == [[97], [98], [99]]
+        assert "300" not in base
+        base.remove("17")
+        put(base, "200", made(5, ("|u1", 1), metadata=False), 400)
+        assert "17" not in base
+        assert base["200"].vector == [5]
+        assert base["16"].vector == [16]
+        assert len(base) == 299
+
+    def test_of_keys_of_one_hash_one_that_is_there_twice_is_told(self) -> None:
+        assert loaded([segment_of(["a", "b"]), segment_of(["c", "b"], 2)]) is None
+        assert loaded([segment_of(["a", "b"]), segment_of(["c", "d"], 2)]) is not None
+
+
+def test_a_key_in_two_columns_or_two_segments_is_there_twice() -> None:
+    first, second = ["a", "b"], ["c", "a"]
+    assert loaded([segment_of(first), segment_of(second)]) is None
+    assert loaded([segment_of(first), segment_of(second, 2)]) is None
+    assert loaded([segment_of(["a", "a"])]) is None
+    assert loaded([]) is not None
+
+
+def test_a_key_that_was_removed_stays_away_when_its_new_row_was_removed_and_reclaimed() -> None:
+    base = reopened(filled(20))
+    put(base, "3", made(30, ("<f4", 4), metadata=True), 30)
+    assert base.remove("3")
+    assert "3" not in base
+    for number in range(4, 15):
+        base.remove(str(number))
+    assert reclaim_all(base) == 1
+    assert base.remove("15")
+    assert [key for key in map(str, range(20)) if key in base] == list(base)
+    assert not base.remove("15")
+    put(base, "15", made(31, ("<f4", 4), metadata=True), 31)
+    assert base["15"] == made(31, ("<f4", 4), metadata=True)
+
+
+def test_the_index_goes_with_the_last_segment_that_was_loaded() -> None:
+    base = reopened(filled(20))
+    assert base._loaded is not None
+    for number in range(19):
+        base.remove(str(number))
+    assert base._loaded is not None
+    assert reclaim_all(base) == 1
+    assert base._loaded is None
+    assert list(base) == ["19"]
+    assert base["19"] == made(19, ("<f4", 4), metadata=True)
+
+
+def test_a_key_that_is_no_text_is_not_there() -> None:
+    base = reopened(filled(3))
+    for key in (0, None, b"0", "\ud800"):
+        assert key not in base
+    with pytest.raises(TypeError):
+        assert [] in base  # type: ignore[comparison-overlap]
+
+
+def test_a_key_takes_12_to_24_bytes() -> None:
+    hashes = hashes_of([str(number) for number in range(5000)])
+    for count in (1000, 1365, 1366, 2000, 2730, 2731, 5000):
+        table = KeyIndex([(0, hashes[:count])])._table
+        assert 12 * count <= table.nbytes <= 24 * count + 100
