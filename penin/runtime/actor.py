@@ -3,7 +3,7 @@
 The way of a batch: taken from the mailbox, made durable by one journal append on the journal's
 thread, applied, logged, answered. While one batch is applied, the append of the next one is under
 way: the disk and the loop work at the same time, and there is never more than one append in
-flight. Waiting for an append and applying it are neighbouring lines of `_finish`.
+flight. An append that has returned without an error is what leads to `_go_on`, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -44,14 +46,19 @@ _PYTHON: Final = "python"
 
 
 class _Append(msgspec.Struct, gc=False):
-    """A batch on its way into the journal, as the transitions `first_seq` to `last_seq`."""
+    """A batch on its way into the journal, up to the transition `last_seq`."""
 
-    first_seq: int
+    next_seq: int
+    """The first seq of the next letter to be applied."""
     last_seq: int
     at: str
     letters: list[Letter]
     slice_messages: int
-    outcome: asyncio.Future[None]
+    applied: int = 0
+    """How many of the letters are applied and answered."""
+    following: _Append | None = None
+    """The append that was begun when this one was durable."""
+    outcome: asyncio.Future[None] | None = None
 
 
 class Actor:
@@ -177,26 +184,44 @@ class Actor:
     def _append(self, first_seq: int, letters: list[Letter]) -> _Append:
         messages = [letter.message.raw for letter in letters]
         last_seq = first_seq - 1 + sum([letter.message.count for letter in letters])
-        at = now_text()
-        outcome = self._thread.call(self._journal.append, first_seq, last_seq, at, messages)
         mean_bytes = sum(map(len, messages)) // len(messages)
         step = max(1, min(SLICE_MESSAGES, SLICE_BYTES // (mean_bytes + 1)))
-        append = _Append(first_seq, last_seq, at, letters, step, outcome)
+        append = _Append(first_seq, last_seq, now_text(), letters, step)
+        append.outcome = self._thread.call(
+            self._journal.append,
+            first_seq,
+            last_seq,
+            append.at,
+            messages,
+            then=partial(self._go_on, append),
+        )
         self._under_way.append(append)
         return append
 
     async def _finish(self, append: _Append) -> _Append | None:
-        """Wait until an append is durable and apply it; the append that was begun meanwhile."""
+        """Wait until an append is durable and applied; the append that was begun meanwhile."""
+        assert append.outcome is not None
         try:
-            await append.outcome  # on return, the condition of the acknowledgement holds
+            await append.outcome
         except StorageFullError as error:
             self._under_way.clear()
             self._refuse_full(append.letters, error)
             return None
-        following = self._begin_following(append.last_seq + 1)
-        await self._apply(append)
-        self._under_way.remove(append)
-        return following
+        if not append.applied:  # it was durable before its turn
+            self._go_on(append)
+        while append.applied < len(append.letters):
+            await asyncio.sleep(0)
+            self._apply(append)
+        return append.following
+
+    def _go_on(self, append: _Append) -> None:
+        """Begin the next append and apply this one, if it is its turn, as far as there is time.
+
+        Called when the append has returned: the condition of the acknowledgement holds.
+        """
+        if append is self._under_way[0]:
+            append.following = self._begin_following(append.last_seq + 1)
+            self._apply(append)
 
     def _begin_following(self, first_seq: int) -> _Append | None:
         """The append of what has gathered, unless somebody wants to come between two commits."""
@@ -206,26 +231,29 @@ class Actor:
         letters = self._mailbox.take_nowait(settings.batch_messages_max, settings.batch_bytes_max)
         return self._begin(first_seq, letters) if letters else None
 
-    async def _apply(self, append: _Append) -> None:
+    def _apply(self, append: _Append) -> None:
+        """Apply, log and answer the next letters of an append, one slice at least."""
         if self._is_full:
             self._is_full = False
             self._log.info("storage.has_room", seq=append.last_seq)
         self.at = append.at
-        seq, letters = append.first_seq, append.letters
-        loop = asyncio.get_running_loop()
-        begun_s = loop.time()
-        step = append.slice_messages
-        for start in range(0, len(letters), step):
-            if start and loop.time() - begun_s > SLICE_S:
-                await asyncio.sleep(0)
-                begun_s = loop.time()
-            seq = self._apply_slice(seq, letters[start : start + step])
+        letters, step = append.letters, append.slice_messages
+        begun_s = time.perf_counter()
+        while append.applied < len(letters):
+            part = letters[append.applied : append.applied + step]
+            append.next_seq = self._apply_slice(append.next_seq, part)
+            append.applied += len(part)
+            if time.perf_counter() - begun_s > SLICE_S:
+                break
+        if append.applied < len(letters):
+            return
         self.batches += 1
         self.messages += len(letters)
         # The next append may be durable already, and is not applied.
         self.note_durable(min(self._journal.durable_seq, append.last_seq))
         for listener in self.listeners:
             listener(self.state.seq)
+        self._under_way.remove(append)
 
     def _apply_slice(self, first_seq: int, letters: list[Letter]) -> int:
         """Apply, log and answer; returns the seq after them."""
@@ -283,6 +311,7 @@ class Actor:
         self.failure = error
         letters = list(self._bounded)
         for append in self._under_way:
+            assert append.outcome is not None
             append.outcome.cancel()  # nobody waits for it any more
             letters += append.letters
         for letter in self._repeats.withdraw(letters):

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from penin.errors import RefusedValueError
 
 
 def now_text() -> str:
     """The time as `2026-01-31T12:00:00.000123Z`, UTC. For people; nothing is ordered by it."""
-    nanoseconds = time.time_ns()
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1000:06d}Z"
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second_text(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=1)  # there is a commit every some 100 microseconds
+def _second_text(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def time_of(text: str, field: str) -> str:

@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
-_Request = tuple[Callable[..., Any], tuple[Any, ...], "asyncio.Future[Any] | None"]
+Then = Callable[[], object]
+
+
+class _Request(NamedTuple):
+    """A call, and who waits for it: a future, and what is to be done before that has its result."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    future: asyncio.Future[Any] | None
+    then: Then | None
 
 
 def _nothing() -> None:
@@ -37,13 +47,21 @@ class StorageThread:
         self._requests: SimpleQueue[_Request | None] = SimpleQueue()
         self._tick = tick
         self._ending: asyncio.Future[Any] | None = None
+        self._context = contextvars.copy_context()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def call(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """A future of `function(*args)` on the thread. Cancelling it does not stop the call."""
+    def call(
+        self, function: Callable[..., T], *args: Any, then: Then | None = None
+    ) -> asyncio.Future[T]:
+        """A future of `function(*args)` on the thread. Cancelling it does not stop the call.
+
+        `then` is called on the event loop as soon as `function` has returned, unless the future
+        was cancelled, and what it raises comes out of the future. Who awaits the future goes on a
+        turn of the loop later, which takes a tenth of the time of one durable message.
+        """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._requests.put((function, args, future))
+        self._requests.put(_Request(function, args, future, then))
         return future
 
     def close(self, function: Callable[[], object] = _nothing) -> asyncio.Future[Any]:
@@ -67,33 +85,37 @@ class StorageThread:
             try:
                 request = self._requests.get(timeout=timeout_s)
             except Empty:
-                request = (_nothing, (), None)
+                request = _Request(_nothing, (), None, None)
             if request is None:
                 return
-            self._serve(*request)
+            self._serve(request)
             if self._tick is not None:
                 timeout_s = self._tick()
 
-    def _serve(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        future: asyncio.Future[Any] | None,
-    ) -> None:
+    def _serve(self, request: _Request) -> None:
         result, failure = None, None
         try:
-            result = function(*args)
+            result = request.function(*request.args)
         except BaseException as error:  # noqa: BLE001  # handed to the caller, whatever it is
             failure = error
-        if future is not None:
+        if request.future is not None:
             # A closed loop has nobody left who waits.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_settle, future, result, failure)
+                self._loop.call_soon_threadsafe(
+                    _settle, request.future, request.then, result, failure, context=self._context
+                )
 
 
-def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
+def _settle(
+    future: asyncio.Future[Any], then: Then | None, result: Any, failure: BaseException | None
+) -> None:
     if future.done():
         return  # its caller was cancelled
+    if then is not None and failure is None:
+        try:
+            then()
+        except Exception as error:  # noqa: BLE001  # handed to the caller, as above
+            failure = error
     if failure is None:
         future.set_result(result)
     else:

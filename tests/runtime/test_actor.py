@@ -322,6 +322,24 @@ async def test_the_next_append_begins_before_the_last_batch_is_applied():
         assert begun == [(1, 2), (2, 2), (3, 1)]
 
 
+async def test_what_is_durable_while_the_batch_before_it_is_applied_comes_after_it(monkeypatch):
+    monkeypatch.setattr("penin.runtime.actor.SLICE_S", 0.0)
+    monkeypatch.setattr("penin.runtime.actor.SLICE_MESSAGES", 1)
+    fs = GatedFileSystem()
+    async with open_on(fs, batch_messages_max=20) as orchestrator:
+        gate = fs.hold("sync_file")
+        sends = [await pending(orchestrator.add_score(float(number))) for number in range(22)]
+        await until(gate.reached)
+        gate.open()
+        await within(sends[1])
+        while orchestrator._actor._journal.durable_seq < 22:
+            pass  # until the journal's thread has made the third batch durable
+        assert orchestrator.applied_seq < 21  # the second is applied in part
+        acks = await within(asyncio.gather(*sends))
+        assert [ack.seq for ack in acks] == list(range(1, 23))
+        assert list(orchestrator.view.score_history) == [float(number) for number in range(22)]
+
+
 async def test_between_two_commits_state_and_journal_are_at_the_same_seq():
     fs = GatedFileSystem()
     async with open_on(fs, batch_messages_max=2) as orchestrator:

@@ -45,6 +45,37 @@ async def test_what_a_call_raises_comes_out_of_its_future_and_the_next_one_runs(
     assert await within(thread.call(lambda: 7)) == 7
 
 
+async def test_what_comes_then_is_done_on_the_loop_before_who_waits_for_the_call_goes_on(thread):
+    noted = []
+    call = thread.call(lambda: noted.append("called"), then=lambda: noted.append(then()))
+
+    def then():
+        return threading.get_ident(), call.done()
+
+    await within(call)
+    assert noted == ["called", (threading.get_ident(), False)]
+
+
+async def test_what_comes_then_raises_out_of_the_future(thread):
+    def fail():
+        raise AssertionError("a bug")
+
+    with pytest.raises(AssertionError, match="a bug"):
+        await within(thread.call(lambda: None, then=fail))
+
+
+async def test_nothing_comes_then_of_a_call_that_failed_or_was_cancelled(thread):
+    gate, noted = threading.Event(), []
+    failed = thread.call(int, "no number", then=lambda: noted.append("failed"))
+    with pytest.raises(ValueError, match="no number"):
+        await within(failed)
+    cancelled = thread.call(gate.wait, PATIENCE_S, then=lambda: noted.append("cancelled"))
+    cancelled.cancel()
+    gate.set()
+    await within(thread.call(lambda: None))
+    assert noted == []
+
+
 async def test_a_cancelled_call_that_has_begun_is_finished(thread):
     begun, gate, done = threading.Event(), threading.Event(), []
 
