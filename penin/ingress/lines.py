@@ -40,6 +40,7 @@ from penin.errors import (
 from penin.ingress.chunks import Input
 from penin.ingress.rejected import RejectedLines
 from penin.ingress.splitting import LINE_BYTES_MAX, Line, split_lines
+from penin.ingress.typed import typed_message
 from penin.logs import EventLog
 
 if TYPE_CHECKING:
@@ -333,7 +334,7 @@ class LineSource:
 def read_message(line: bytes, origin: Origin) -> Message:
     """The message in a line. Raises RefusedError for everything that is none."""
     try:
-        return message_of(decode_line(line), origin)
+        return typed_message(line, origin) or message_of(decode_line(line), origin)
     except RefusedError:
         raise
     except RecursionError as error:

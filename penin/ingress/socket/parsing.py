@@ -11,6 +11,7 @@ from penin.ingress.lines import decode_line
 from penin.ingress.socket import wire
 from penin.ingress.socket.queries import QUERIES, Members
 from penin.ingress.socket.subscription import SUBSCRIBE
+from penin.ingress.typed import typed_message
 
 Parsed = Message | tuple[str, Members] | RefusedError
 """A message, a query with its members, or why it is neither."""
@@ -24,6 +25,9 @@ def refused(reason: str) -> RefusedValueError:
 def parsed(line: bytes, origin: Origin) -> tuple[bytes, Parsed]:
     """How the reply to a line begins, and what the line asks for."""
     head = b"{"
+    taken = typed_message(line, origin)
+    if taken is not None:
+        return head, taken
     content: Any = None
     try:
         content = decode_line(line)
