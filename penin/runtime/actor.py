@@ -14,7 +14,6 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -54,11 +53,11 @@ class _Append(msgspec.Struct, gc=False):
     at: str
     letters: list[Letter]
     slice_messages: int
+    outcome: asyncio.Future[None]
     applied: int = 0
     """How many of the letters are applied and answered."""
     following: _Append | None = None
     """The append that was begun when this one was durable."""
-    outcome: asyncio.Future[None] | None = None
 
 
 class Actor:
@@ -184,23 +183,18 @@ class Actor:
     def _append(self, first_seq: int, letters: list[Letter]) -> _Append:
         messages = [letter.message.raw for letter in letters]
         last_seq = first_seq - 1 + sum([letter.message.count for letter in letters])
+        at = now_text()
+        outcome = self._thread.call(
+            self._journal.append, first_seq, last_seq, at, messages, then=self._go_on
+        )
         mean_bytes = sum(map(len, messages)) // len(messages)
         step = max(1, min(SLICE_MESSAGES, SLICE_BYTES // (mean_bytes + 1)))
-        append = _Append(first_seq, last_seq, now_text(), letters, step)
-        append.outcome = self._thread.call(
-            self._journal.append,
-            first_seq,
-            last_seq,
-            append.at,
-            messages,
-            then=partial(self._go_on, append),
-        )
+        append = _Append(first_seq, last_seq, at, letters, step, outcome)
         self._under_way.append(append)
         return append
 
     async def _finish(self, append: _Append) -> _Append | None:
         """Wait until an append is durable and applied; the append that was begun meanwhile."""
-        assert append.outcome is not None
         try:
             await append.outcome
         except StorageFullError as error:
@@ -208,18 +202,20 @@ class Actor:
             self._refuse_full(append.letters, error)
             return None
         if not append.applied:  # it was durable before its turn
-            self._go_on(append)
+            self._go_on()
         while append.applied < len(append.letters):
             await asyncio.sleep(0)
             self._apply(append)
         return append.following
 
-    def _go_on(self, append: _Append) -> None:
-        """Begin the next append and apply this one, if it is its turn, as far as there is time.
+    def _go_on(self) -> None:
+        """Begin the next append and apply the one that is durable, as far as there is time.
 
-        Called when the append has returned: the condition of the acknowledgement holds.
+        Called when an append has returned: the condition of the acknowledgement holds. While the
+        one before it is applied in part, it is not its turn yet.
         """
-        if append is self._under_way[0]:
+        append = self._under_way[0]
+        if not append.applied:
             append.following = self._begin_following(append.last_seq + 1)
             self._apply(append)
 
@@ -311,7 +307,6 @@ class Actor:
         self.failure = error
         letters = list(self._bounded)
         for append in self._under_way:
-            assert append.outcome is not None
             append.outcome.cancel()  # nobody waits for it any more
             letters += append.letters
         for letter in self._repeats.withdraw(letters):
