@@ -11,11 +11,25 @@ import asyncio
 import contextlib
 from collections import deque
 from contextvars import Context
+from typing import Protocol
 
 import msgspec
 
 from penin.core.transitions import Ack, Message
 from penin.errors import ClosedError, MailboxFullError, PeninError
+
+
+class Answer(Protocol):
+    """Where the answer to a message goes, once: a future, or what its sender has in place of one.
+
+    A message whose answer is done before the actor took it is withdrawn.
+    """
+
+    def done(self) -> bool: ...
+
+    def set_result(self, ack: Ack, /) -> None: ...
+
+    def set_exception(self, error: PeninError, /) -> None: ...
 
 
 class Letter(msgspec.Struct, gc=False):
@@ -27,7 +41,7 @@ class Letter(msgspec.Struct, gc=False):
     """
 
     message: Message
-    answer: asyncio.Future[Ack]
+    answer: Answer
     context: Context | None
 
 
@@ -64,14 +78,16 @@ class Mailbox:
         the message is applied all the same. Raises MailboxFullError when there is no room, or
         somebody waits for it already, and ClosedError (or what the mailbox was closed with).
         """
-        if (
-            self._refusal is not None
-            or self._waiting
-            or self._bytes >= self._bytes_max
-            or len(self._letters) + self._reserved >= self._messages_max
-        ):
-            raise self._refusal or MailboxFullError(self._messages_max)
-        return self._append(message, context)
+        self._check_room()
+        # Not `loop.create_future()`, a call more for the same class: this is every message's way.
+        answer: asyncio.Future[Ack] = asyncio.Future(loop=self._loop)
+        self._append(Letter(message, answer, context))
+        return answer
+
+    def put_for(self, answer: Answer, message: Message, context: Context | None) -> None:
+        """The same with an answer of the sender's own."""
+        self._check_room()
+        self._append(Letter(message, answer, context))
 
     async def put_waiting(self, message: Message, context: Context | None) -> Ack:
         """Wait for room, in the order of asking, queue a message, and wait for its answer.
@@ -96,16 +112,24 @@ class Mailbox:
         self._reserved -= 1
         if self._refusal is not None:
             raise self._refusal
-        return await self._append(message, context)
-
-    def _append(self, message: Message, context: Context | None) -> asyncio.Future[Ack]:
-        # Not `loop.create_future()`, a call more for the same class: this is every message's way.
         answer: asyncio.Future[Ack] = asyncio.Future(loop=self._loop)
-        self._letters.append(Letter(message, answer, context))
-        self._bytes += len(message.raw)
+        self._append(Letter(message, answer, context))
+        return await answer
+
+    def _check_room(self) -> None:
+        if (
+            self._refusal is not None
+            or self._waiting
+            or self._bytes >= self._bytes_max
+            or len(self._letters) + self._reserved >= self._messages_max
+        ):
+            raise self._refusal or MailboxFullError(self._messages_max)
+
+    def _append(self, letter: Letter) -> None:
+        self._letters.append(letter)
+        self._bytes += len(letter.message.raw)
         if self._taker is not None:
             self._wake_taker()
-        return answer
 
     async def take(self, messages_max: int, bytes_max: int) -> list[Letter]:
         """The oldest letters, at least one; an empty list once it is closed and empty.

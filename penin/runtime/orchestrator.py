@@ -28,6 +28,7 @@ from penin.runtime.transaction import TransactionBuilder
 if TYPE_CHECKING:
     from penin.runtime.actor import Actor
     from penin.runtime.indexer import Indexer
+    from penin.runtime.mailbox import Answer
     from penin.runtime.supervisor import Supervisor
 
 
@@ -144,6 +145,11 @@ class EmbeddedOrchestrator:
         """See `AsyncOrchestrator`. Cancelling what it returns is a sender being cancelled."""
         context = contextvars.copy_context() if self._log.enabled else None
         return self._mailbox.put(traced(message_of(message)), context)
+
+    def send_for(self, answer: Answer, message: Message) -> None:
+        """`send_nowait` of a checked message, with an answer of the sender's own."""
+        context = contextvars.copy_context() if self._log.enabled else None
+        self._mailbox.put_for(answer, traced(message), context)
 
     @asynccontextmanager
     async def transaction(self, *, id: str | None = None) -> AsyncIterator[TransactionBuilder]:

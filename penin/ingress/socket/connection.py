@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -54,19 +55,30 @@ SOURCE: Final = "socket"
 
 
 class _Request(msgspec.Struct):
-    """A request that is not answered yet; of a query its `type` and `members`.
+    """A request on its way; of a query its `type` and `members`, and whether it has begun.
 
-    `answer` is that of a message, or of a query that has begun, which writes its reply itself.
-    A reply that needs no waiting is in `line`.
+    It is the `Answer` to its message. `reply` is None until it is answered; a query has written its
+    reply by then.
     """
 
+    connection: Connection
     head: bytes
     size: int = 0
-    answer: asyncio.Future[Any] | None = None
-    line: bytes = b""
+    reply: bytes | None = None
     type: str = ""
     members: Members = {}
-    is_watched: bool = False
+    has_begun: bool = False
+
+    def done(self) -> bool:
+        return self.reply is not None
+
+    def set_result(self, ack: Ack) -> None:
+        self.reply = wire.ack_line(self.head, ack)
+        self.connection.note_answer()
+
+    def set_exception(self, error: PeninError) -> None:
+        self.reply = wire.error_line(self.head, error)
+        self.connection.note_answer()
 
 
 class Connection(asyncio.Protocol):
@@ -145,9 +157,6 @@ class Connection(asyncio.Protocol):
         del error
         self._is_stopping = True
         self._lines.clear()
-        for request in self._requests:
-            if request.answer is not None:
-                request.answer.add_done_callback(_look_at)
         self._requests.clear()
         for task in self._tasks:
             task.cancel()
@@ -159,19 +168,20 @@ class Connection(asyncio.Protocol):
 
     def take_turn(self) -> bool:
         """Take some lines, and send what is answered; whether there is more to take at once."""
+        lines = self._lines.whole
         for _ in range(LINES_AT_ONCE):
-            if not self._lines or not self._can_take():
+            if not lines or not self._can_take():
                 break
-            self._take(self._lines.take())
+            self._take(lines.popleft())
         self._answer()
-        has_more = bool(self._lines) and self._can_take()
-        self._set_reading(self._is_subscribed or (not self._lines and self._can_take()))
+        can_take = self._can_take()
+        self._set_reading(self._is_subscribed or (can_take and not lines))
         if not self._requests and not self._is_waiting:
             if self._is_stopping:
                 self.settled.set()
-            elif self._is_at_end and not self._lines:
+            elif self._is_at_end and not lines:
                 self._transport.close()
-        return has_more
+        return can_take and bool(lines)
 
     def _can_take(self) -> bool:
         return not (
@@ -215,7 +225,7 @@ class Connection(asyncio.Protocol):
         elif isinstance(found, RefusedError):
             self._refuse(head, found)
         else:
-            self._requests.append(_Request(head, type=found[0], members=found[1]))
+            self._requests.append(_Request(self, head, type=found[0], members=found[1]))
             self._has_query = True
             if found[0] == SUBSCRIBE:
                 self._is_subscribed = True
@@ -223,23 +233,23 @@ class Connection(asyncio.Protocol):
 
     def _send(self, head: bytes, message: Message) -> None:
         size = len(message.raw)
-        orchestrator = self._server.orchestrator
-        answer: asyncio.Future[Ack]
+        request = _Request(self, head, size)
+        self._requests_bytes += size
+        self._requests.append(request)
         try:
-            answer = asyncio.ensure_future(orchestrator.send_nowait(message))
+            self._server.orchestrator.send_for(request, message)
         except MailboxFullError:
             # Others fill the mailbox: it waits for its turn, and nothing overtakes it.
             self._is_waiting = True
-            answer = self._start(self._send_waiting(message))
+            self._start(self._send_waiting(request, message))
         except PeninError as error:
-            self._requests.append(_Request(head, line=wire.error_line(head, error)))
-            return
-        self._requests_bytes += size
-        self._requests.append(_Request(head, size, answer))
+            request.reply = wire.error_line(head, error)
 
-    async def _send_waiting(self, message: Message) -> Ack:
+    async def _send_waiting(self, request: _Request, message: Message) -> None:
         try:
-            return await self._server.orchestrator.send(message)
+            request.set_result(await self._server.orchestrator.send(message))
+        except PeninError as error:
+            request.set_exception(error)
         finally:
             self._is_waiting = False
             self._server.give_turn(self)
@@ -254,7 +264,7 @@ class Connection(asyncio.Protocol):
                 reason=error.reason,
                 **({} if self._origin.name is None else {"name": self._origin.name}),
             )
-        self._requests.append(_Request(head, line=wire.error_line(head, error)))
+        self._requests.append(_Request(self, head, reply=wire.error_line(head, error)))
 
     # -- answering ----------------------------------------------------------------------------
 
@@ -263,33 +273,24 @@ class Connection(asyncio.Protocol):
         lines: list[bytes] = []
         while self._requests:
             request = self._requests[0]
-            answer = request.answer
-            if answer is None and not request.line:
-                self._write(lines)
-                lines = []
-                answer = request.answer = self._begin(request)
-            if answer is not None:
-                if not answer.done():
-                    self._watch(request, answer)
-                    break
-                lines.append(_reply(request.head, answer))
-                if request.type:
-                    self._has_query = False
-                    # A subscription that failed takes its connection with it.
-                    self._is_at_end = self._is_at_end or request.type == SUBSCRIBE
-            else:
-                lines.append(request.line)
+            if request.reply is None:
+                if request.type and not request.has_begun:
+                    self._write(lines)
+                    lines = []
+                    self._begin(request)
+                break
+            lines.append(request.reply)
+            if request.type:
+                self._has_query = False
+                # A subscription that failed takes its connection with it.
+                self._is_at_end = self._is_at_end or request.type == SUBSCRIBE
             self._requests_bytes -= request.size
             self._requests.popleft()
         self._write(lines)
 
-    def _watch(self, request: _Request, answer: asyncio.Future[Any]) -> None:
-        if not request.is_watched:
-            request.is_watched = True
-            answer.add_done_callback(self._on_answer)
-
-    def _on_answer(self, _: object) -> None:
-        self._server.give_turn(self)
+    def note_answer(self) -> None:
+        """A request is answered: its reply goes with those of the same commit, in one write."""
+        self._server.put_off(self)
 
     def _write(self, lines: list[bytes]) -> None:
         if lines and not self._transport.is_closing():
@@ -303,7 +304,8 @@ class Connection(asyncio.Protocol):
         await asyncio.sleep(0)
         await self._room.wait()
 
-    def _begin(self, request: _Request) -> asyncio.Task[None]:
+    def _begin(self, request: _Request) -> None:
+        request.has_begun = True
         self._query_type = request.type
         if request.type == SUBSCRIBE and self._is_at_end:
             self._transport.close()
@@ -311,7 +313,7 @@ class Connection(asyncio.Protocol):
         self._query = self._start(
             query(self._server.supervisor, request.head, request.members, self._write_with_room)
         )
-        return self._query
+        self._query.add_done_callback(partial(_end_query, request))
 
     def _start(self, coroutine: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.ensure_future(coroutine)
@@ -375,20 +377,11 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-def _reply(head: bytes, answer: asyncio.Future[Any]) -> bytes:
-    """The reply to a request whose answer is there; nothing where a query has written its own."""
-    if answer.cancelled():
-        return wire.error_line(head, ClosedError(wire.CLOSED))
-    error = answer.exception()
-    if error is None:
-        ack = answer.result()
-        return b"" if ack is None else wire.ack_line(head, ack)
+def _end_query(request: _Request, query: asyncio.Task[None]) -> None:
+    """A query that has ended has written its reply, unless it says why not."""
+    error = ClosedError(wire.CLOSED) if query.cancelled() else query.exception()
     if isinstance(error, PeninError):
-        return wire.error_line(head, error)
-    return b""  # a bug of ours: the connection is closed for it
-
-
-def _look_at(answer: asyncio.Future[Any]) -> None:
-    """An answer that nobody waits for any more, so that its exception is not reported."""
-    if not answer.cancelled():
-        answer.exception()
+        request.set_exception(error)
+    else:
+        request.reply = b""
+        request.connection.note_answer()

@@ -32,19 +32,16 @@ class Discarded:
 class IncomingLines:
     """The lines of one connection. A line that is too long is dropped as it comes, up to its end.
 
-    `feed` bytes, `take` lines while there are any; `end` makes a line of what is left.
+    `feed` bytes, and take lines from the left of `whole`; `end` makes a line of what is left.
     """
 
     def __init__(self, long_lines: LongLines) -> None:
         self._long_lines = long_lines
-        self._lines: deque[bytes | Discarded] = deque()
+        self.whole: deque[bytes | Discarded] = deque()
         self._parts: list[bytes] = []
         self._size = 0
         self._held = 0  # of `long_lines`
         self._dropped: Discarded | None = None  # the rest of this line is dropped too
-
-    def __bool__(self) -> bool:
-        return bool(self._lines)
 
     def feed(self, data: bytes) -> None:
         """Take what has come."""
@@ -55,13 +52,9 @@ class IncomingLines:
                 self._append(pieces[0])
                 self._finish()
                 del pieces[0]
-            self._lines.extend(pieces)
+            self.whole.extend(pieces)
         if last:
             self._append(last)
-
-    def take(self) -> bytes | Discarded:
-        """The oldest line, without its end."""
-        return self._lines.popleft()
 
     def end(self) -> None:
         """Nothing more comes; the last line need not end in a line feed."""
@@ -70,7 +63,7 @@ class IncomingLines:
 
     def clear(self) -> None:
         """Let go of everything."""
-        self._lines.clear()
+        self.whole.clear()
         self._drop(Discarded(is_busy=False))
 
     def _append(self, piece: bytes) -> None:
@@ -89,7 +82,7 @@ class IncomingLines:
 
     def _finish(self) -> None:
         line = b"".join(self._parts) if self._dropped is None else self._dropped
-        self._lines.append(line)
+        self.whole.append(line)
         self._drop(None)
 
     def _drop(self, dropped: Discarded | None) -> None:

@@ -82,6 +82,7 @@ class Sender:
         self._on_ack = on_ack
         self._mailbox = Mailbox(MESSAGES_MAX, BYTES_MAX)
         self._mailbox.open()
+        self._link: Link | None = None  # over which it sends
         self._unsent: deque[_Sending] = deque()
         self._sent: deque[_Sending] = deque()
         self._sent_bytes = 0
@@ -105,6 +106,9 @@ class Sender:
     def deliver(self, message: Message) -> Awaitable[Ack]:
         """The same, where there is no room after waiting for it."""
         message = traced(message)
+        link = self._link
+        if link is not None and not self._sent and self._is_free(link):
+            return self._send_at_once(link, message)
         try:
             return self._mailbox.put(message, None)
         except MailboxFullError:
@@ -196,13 +200,31 @@ class Sender:
         except TimeoutError:
             return
 
+    def _is_free(self, link: Link) -> bool:
+        """Whether nothing waits to be sent, and what is sent now can go."""
+        return (
+            not self._unsent
+            and not len(self._mailbox)
+            and not self._closing.is_set()
+            and link.room.is_set()
+        )
+
+    def _send_at_once(self, link: Link, message: Message) -> asyncio.Future[Ack]:
+        """Send the only message there is, without a turn of the loop for those that may follow."""
+        answer: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._unsent.append(_Sending(Letter(message, answer, None)))
+        self._write(link)
+        return answer
+
     async def _drive(self, link: Link) -> None:
         """Send over a connection until it is lost, or all is answered and this is closed."""
+        self._link = link
         pumping = asyncio.ensure_future(self._pump(link))
         losing = asyncio.ensure_future(link.lost.wait())
         try:
             await asyncio.wait({pumping, losing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._link = None
             for task in (pumping, losing):
                 task.cancel()
             await asyncio.wait({pumping, losing})
@@ -271,11 +293,9 @@ class Sender:
         if letter.answer.done():
             return
         try:
-            again = self._mailbox.put(letter.message, None)
+            self._mailbox.put_for(letter.answer, letter.message, None)
         except PeninError as error:
             letter.answer.set_exception(error)
-            return
-        again.add_done_callback(lambda done: _hand_on(done, letter.answer))
 
     # -- a lost connection --------------------------------------------------------------------
 
@@ -311,13 +331,3 @@ class Sender:
                 answer.set_exception(OutcomeUnknownError(self._directory))
             else:
                 answer.set_exception(failure)
-
-
-def _hand_on(done: asyncio.Future[Ack], answer: asyncio.Future[Ack]) -> None:
-    if answer.done() or done.cancelled():
-        return
-    error = done.exception()
-    if error is None:
-        answer.set_result(done.result())
-    else:
-        answer.set_exception(error)

@@ -109,11 +109,12 @@ class SocketServer:
         """
         if not self._turns and self._loop.time() < self._slice_end_s:
             if self._turn(connection):
-                self._put_off(connection)
+                self.put_off(connection)
         else:
-            self._put_off(connection)
+            self.put_off(connection)
 
-    def _put_off(self, connection: Connection) -> None:
+    def put_off(self, connection: Connection) -> None:
+        """Let a connection have a turn in the next turn of the loop."""
         if connection not in self._has_turn:
             self._has_turn.add(connection)
             self._turns.append(connection)
@@ -139,7 +140,7 @@ class SocketServer:
             connection = self._turns.popleft()
             self._has_turn.discard(connection)
             if self._turn(connection):
-                self._put_off(connection)
+                self.put_off(connection)
             if self._turns and self._loop.time() > self._slice_end_s:
                 self._schedule()
                 return

@@ -305,10 +305,7 @@ async def test_a_stop_answers_what_is_on_its_way_and_says_so():
 async def test_a_full_disk_is_an_answer_and_the_connection_goes_on():
     async with served() as store, await store.connect() as raw:
         full = StorageFullError("/store/journal/1.jsonl", "No space left on device")
-        answers = [asyncio.get_running_loop().create_future() for _ in range(2)]
-        answers[0].set_exception(full)
-        answers[1].set_result(penin.Ack(1))
-        store.server.orchestrator = Answering(answers)
+        store.server.orchestrator = Answering([full, penin.Ack(1)])
         first, second = await raw.ask(score(1.0), score(1.0))
         assert first["error"] == {
             "kind": "storage_full",
@@ -323,13 +320,17 @@ class Answering:
     def __init__(self, answers):
         self.answers = answers
 
-    def send_nowait(self, _):
-        return self.answers.pop(0)
+    def send_for(self, answer, _):
+        found = self.answers.pop(0)
+        if isinstance(found, penin.Ack):
+            answer.set_result(found)
+        else:
+            answer.set_exception(found)
 
 
 async def test_a_bug_costs_one_connection_and_not_the_others():
     class Broken:
-        def send_nowait(self, _):
+        def send_for(self, *_):
             raise RuntimeError("a bug")
 
     async with served() as store, await store.connect() as other:

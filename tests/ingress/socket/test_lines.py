@@ -12,8 +12,8 @@ from penin.ingress.splitting import LINE_BYTES_MAX
 
 def taken(incoming):
     found = []
-    while incoming:
-        found.append(incoming.take())
+    while incoming.whole:
+        found.append(incoming.whole.popleft())
     return found
 
 
@@ -73,4 +73,4 @@ def test_a_connection_that_goes_gives_back_what_it_held():
     incoming.feed(b"x" * 2 * LONG_BYTES)
     incoming.clear()
     assert long_lines.held_bytes == 0
-    assert not incoming
+    assert not incoming.whole

@@ -344,3 +344,18 @@ async def test_who_is_no_worker_is_not_believed(tmp_path):
     with pytest.raises(NotRunningError):
         await within(penin.connect(tmp_path, wait_s=0.1)._open())
     server.close()
+
+
+async def test_messages_keep_their_order_whether_one_is_on_its_way_or_many_wait():
+    async with served() as store, penin.connect(store.directory) as client:
+        answers: list[asyncio.Future[Ack]] = []
+        for number in range(0, 60, 3):
+            answers.append(await pending(client.add_score(float(number))))
+            at_once = client.send_nowait({"type": "add_score", "score": number + 1.0})
+            answers.append(asyncio.ensure_future(at_once))
+            answers.append(await pending(client.add_score(number + 2.0)))
+            if number % 4 == 0:
+                await within(asyncio.wait({answers[-1]}))
+        acks = [await within(answer) for answer in answers]
+        assert [ack.seq for ack in acks] == list(range(1, 61))
+        assert await client.history("score_history") == [float(number) for number in range(60)]
