@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+_NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
 _ROOT: Final = Path(__file__).parents[3]
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
@@ -26,10 +28,14 @@ def run_child(module: str, *arguments: object) -> dict[str, float]:
     """Run `python -m module arguments…` to its end; the figures that it printed.
 
     It may end itself by SIGKILL after printing them. Raises RuntimeError for any other failure;
-    the child's standard error goes where ours goes.
+    the child's standard error goes where ours goes. It keeps the bytecode of what it imports, as
+    an installed program has it, whatever is set here: else it would compile us at each start.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=_ROOT)
+    environment = {name: value for name, value in os.environ.items() if name != _NO_BYTECODE}
+    child = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=False, cwd=_ROOT, env=environment
+    )
     if child.returncode not in (0, -signal.SIGKILL) or not child.stdout.endswith("\n"):
         raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}")
     figures: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
