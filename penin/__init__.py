@@ -6,6 +6,8 @@
 Whatever was acknowledged survives `kill -9`. See `README.md` and `docs/`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from penin.core import NumericVectorArtifact, OmegaMetaOrchestrator, StateEncoder, state_decoder
 from penin.core.migration import Draft
 from penin.core.nearest import Neighbour
@@ -21,9 +23,21 @@ from penin.runtime.orchestrator import EmbeddedOrchestrator
 from penin.runtime.protocol import AsyncOrchestrator
 from penin.runtime.rekey import Rekeyed, rekey
 from penin.runtime.restore import Restored, restore
-from penin.runtime.run import run
 from penin.runtime.verify import StoreReport, verify
 from penin.settings import Settings
+
+if TYPE_CHECKING:
+    from penin.runtime.run import run
+else:
+
+    def __getattr__(name: str) -> Any:
+        # `run` needs structlog, which takes as long to import as all of ours; `open` does not.
+        if name == "run":
+            from penin.runtime.run import run  # noqa: PLC0415
+
+            return run
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 

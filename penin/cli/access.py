@@ -21,7 +21,8 @@ from penin.errors import (
     UnsupportedPlatformError,
 )
 from penin.ingress.socket.remote import RemoteOrchestrator, connect
-from penin.logs import EventLog, Logs
+from penin.logs import EventLog
+from penin.logs.owned import Logs
 from penin.runtime.open import check_platform
 from penin.runtime.protocol import AsyncOrchestrator
 from penin.runtime.signals import watch_signals

@@ -19,7 +19,7 @@ from penin.cli.options import (
 from penin.cli.tables import print_json
 from penin.cli.terminal import PATIENCE_S, say
 from penin.errors import UsageError
-from penin.logs import configure
+from penin.logs.owned import configure
 from penin.runtime.protocol import AsyncOrchestrator
 from penin.runtime.store import JOURNAL_DIRECTORY
 from penin.settings import Settings

@@ -29,7 +29,7 @@ from penin.errors import ClosedError, OutcomeUnknownError, UsageError
 from penin.ingress.tables.opening import open_table
 from penin.ingress.tables.source import TableSource
 from penin.ingress.tables.table import Table, check_table
-from penin.logs import Logs, configure
+from penin.logs.owned import Logs, configure
 from penin.runtime.protocol import AsyncOrchestrator
 from penin.settings import Settings
 

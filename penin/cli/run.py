@@ -33,7 +33,7 @@ from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
 from penin.ingress.rejected import REJECTED_NAME, RejectedLines
 from penin.ingress.socket.server import SocketServer
-from penin.logs import Logs, configure
+from penin.logs.owned import Logs, configure
 from penin.runtime.key_source import files_with
 from penin.runtime.metrics_server import MetricsServer
 from penin.runtime.run import Service

@@ -26,7 +26,7 @@ from penin.errors import UsageError
 from penin.ingress.chunks import Input
 from penin.ingress.lines import LineSource
 from penin.ingress.rejected import RejectedLines
-from penin.logs import Logs, configure
+from penin.logs.owned import Logs, configure
 from penin.runtime.key_source import files_with
 from penin.settings import Settings
 

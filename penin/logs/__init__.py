@@ -2,7 +2,9 @@
 
 - `EVENTS`, `FIELDS`: the documented table of every event, as data; `events_markdown` renders it.
 - `EventLog`: what the rest of PENIN logs through.
-- `configure`: the pipeline of the command line (it owns the process's logging).
+- `penin.logs.owned.configure`: the pipeline of the command line (it owns the process's logging).
+  It is not imported here: with it comes structlog, which takes as long to import as all of ours,
+  and a host that does not use it need not wait for it.
 - `embedded_logger`: the way into a host's own logging, or silence.
 - `LogBuffer`: the bounded buffer with a thread of its own that both of them stand on.
 
@@ -12,7 +14,6 @@ The journal is the record; the log is for reading along. Where the two compete, 
 from penin.logs.buffer import LogBuffer, Sink
 from penin.logs.embedded import HostLog, SilentLog, embedded_logger
 from penin.logs.events import EVENTS, FIELDS, Event, EventLog, events_markdown, undocumented
-from penin.logs.owned import LogFormat, Logs, configure
 
 __all__ = [
     "EVENTS",
@@ -21,11 +22,8 @@ __all__ = [
     "EventLog",
     "HostLog",
     "LogBuffer",
-    "LogFormat",
-    "Logs",
     "SilentLog",
     "Sink",
-    "configure",
     "embedded_logger",
     "events_markdown",
     "undocumented",

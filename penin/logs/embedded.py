@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any, Final
-
-import structlog
 
 from penin.errors import RefusedTypeError
 from penin.logs.buffer import EVENTS_MAX, LINGER_S, LogBuffer
@@ -187,7 +186,9 @@ def embedded_logger(
     library (`structlog.wrap_logger` or `structlog.stdlib` goes around it).
     """
     if logger is None:
-        if not structlog.is_configured():
+        # A host that has not imported it has not configured it, and need not wait for it.
+        structlog = sys.modules.get("structlog")
+        if structlog is None or not structlog.is_configured():
             return SilentLog()
         logger = structlog.get_logger()
     if isinstance(logger, logging.Logger | logging.LoggerAdapter):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import io
 import logging
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -15,9 +17,9 @@ from penin.logs import (
     EventLog,
     HostLog,
     SilentLog,
-    configure,
     embedded_logger,
 )
+from penin.logs.owned import configure
 from tests.logs.fakes import (
     PATIENCE_S,
     HostLogger,
@@ -34,6 +36,19 @@ def test_a_host_that_has_not_configured_structlog_sees_nothing(capfd):
     assert log.close(PATIENCE_S)
     assert capfd.readouterr() == ("", "")
     assert not structlog.is_configured()
+
+
+def test_a_host_without_structlog_does_not_import_it():
+    code = (
+        "import asyncio, sys, penin\n"
+        "async def main():\n"
+        "    async with penin.open(':memory:') as orchestrator:\n"
+        "        await orchestrator.add_score(1.0)\n"
+        "asyncio.run(main())\n"
+        "print({'structlog', 'rich'} & set(sys.modules), callable(penin.run))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set() True\n"
 
 
 def test_a_hosts_configured_structlog_is_used_with_the_context_of_each_sender():

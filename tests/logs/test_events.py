@@ -12,10 +12,10 @@ import penin.logs
 from penin.logs import (
     EVENTS,
     FIELDS,
-    configure,
     events_markdown,
     undocumented,
 )
+from penin.logs.owned import configure
 from tests.logs.fakes import (
     PATIENCE_S,
     lines_of,

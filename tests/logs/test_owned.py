@@ -12,9 +12,7 @@ import pytest
 import structlog
 
 from penin.errors import UsageError
-from penin.logs import (
-    configure,
-)
+from penin.logs.owned import configure
 from tests.logs.fakes import (
     PATIENCE_S,
     Terminal,

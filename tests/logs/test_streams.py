@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from penin.logs import (
-    configure,
-)
+from penin.logs.owned import configure
 from penin.logs.streams import DescriptorSink, FileSink
 from tests.logs.fakes import (
     PATIENCE_S,
@@ -126,7 +124,7 @@ def run_python(code: str) -> subprocess.CompletedProcess[bytes]:
 
 def test_a_buffer_that_nobody_closed_is_drained_at_the_end_of_the_interpreter():
     ended = run_python(
-        "from penin.logs import configure\n"
+        "from penin.logs.owned import configure\n"
         "logs = configure(linger_s=60.0)\n"
         "for seq in range(1000): logs.info('state.transition', seq=seq)\n"
     )
@@ -135,7 +133,7 @@ def test_a_buffer_that_nobody_closed_is_drained_at_the_end_of_the_interpreter():
 
 def test_a_stalled_stderr_does_not_keep_the_interpreter_from_ending():
     code = (
-        "from penin.logs import configure\n"
+        "from penin.logs.owned import configure\n"
         "logs = configure()\n"
         "for seq in range(10000): logs.info('state.transition', seq=seq)\n"
     )
@@ -146,7 +144,7 @@ def test_a_stalled_stderr_does_not_keep_the_interpreter_from_ending():
 def test_a_forked_child_writes_its_own_lines_itself_and_none_of_its_parents():
     ended = run_python(
         "import os\n"
-        "from penin.logs import configure\n"
+        "from penin.logs.owned import configure\n"
         "logs = configure(linger_s=0.5)\n"
         "logs.info('parent')\n"
         "child = os.fork()\n"

@@ -20,7 +20,7 @@ from penin.core import door
 from penin.core.snapshots import Envelope, encode_snapshot
 from penin.core.state import State
 from penin.core.transitions import Ack
-from penin.logs import configure
+from penin.logs.owned import configure
 from penin.runtime.store import store_at
 from penin.runtime.supervisor import Supervisor
 from penin.settings import Settings

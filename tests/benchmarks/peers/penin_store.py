@@ -11,7 +11,7 @@ import structlog
 
 import penin
 from penin import EmbeddedOrchestrator, NumericVectorArtifact, Settings
-from penin.logs import Logs, configure
+from penin.logs.owned import Logs, configure
 from penin.runtime.store import store_at
 from penin.runtime.supervisor import Supervisor
 from tests.benchmarks.workload import Tasks, Vectors
