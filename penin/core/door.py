@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -310,15 +310,45 @@ def _check_message(raw: bytes, field: str) -> None:
 
 def stamp(message: Message, id: str | None, origin: Origin | None) -> Message:  # the design's word
     """The same message with an `id` (and then the digest of its content) and with who sent it."""
-    if id is None and origin is None:
-        return message
-    name = None if id is None else check_id(id)
-    digest = None if id is None else sha256(message.raw).hexdigest()
-    sender = None if origin is None else take_origin(origin)
-    raw = _encode_stamped(message.raw, name, digest, sender)
+    named = message if id is None else _identified(message, check_id(id))
+    return named if origin is None else sent_by(named, sender(origin))
+
+
+def _identified(message: Message, id: str) -> Message:
+    digest = sha256(message.raw).hexdigest()
+    raw = b'%b,"id":%b,"digest":"%b"}' % (message.raw[:-1], encode_body(id), digest.encode())
+    return _with_member(message, raw, id=id, digest=digest)
+
+
+class Sender(NamedTuple):
+    """Who sent messages, checked once for all of them."""
+
+    origin: Origin
+    member: bytes
+    """As the last member of a message, with the end of it."""
+
+
+def sender(origin: Origin) -> Sender:
+    """What `sent_by` takes."""
+    checked = take_origin(origin)
+    return Sender(checked, _member(checked))
+
+
+def sent_by(message: Message, sender: Sender) -> Message:
+    """The same message with who sent it, in place of who did by its own account."""
+    before = message.body.origin
+    start = message.raw[:-1] if before is None else message.raw.removesuffix(_member(before))
+    return _with_member(message, start + sender.member, origin=sender.origin)
+
+
+def _member(origin: Origin) -> bytes:
+    return b',"from":%b}' % encode_body(origin)
+
+
+def _with_member(message: Message, raw: bytes, **members: object) -> Message:
+    """A message with further members, and its bytes with them."""
     _check_message(raw, "message")
-    body = msgspec.structs.replace(message.body, id=name, digest=digest, origin=sender)
-    return Message(raw, body, message.count)
+    return Message(raw, msgspec.structs.replace(message.body, **members), message.count)
 
 
 def check_id(identity: object) -> str:
@@ -357,13 +387,3 @@ def unknown_field(name: object, inside: str = "") -> tuple[str, str]:
     plain = isinstance(name, str) and name.isprintable() and len(name) <= values.SHOWN_MAX
     field = ".".join(part for part in (inside, str(name) if plain else "") if part)
     return field or "message", "no such field here" if plain else f"no such field here: {shown}"
-
-
-def _encode_stamped(raw: bytes, id: str | None, digest: str | None, origin: Origin | None) -> bytes:
-    """`raw`, a JSON object, with `id`, `digest` and `from` as its last members."""
-    parts = [raw[:-1]]
-    if id is not None:
-        parts.append(b',"id":' + encode_body(id) + b',"digest":' + encode_body(digest))
-    if origin is not None:
-        parts.append(b',"from":' + encode_body(origin))
-    return b"".join((*parts, b"}"))

@@ -25,6 +25,7 @@ import msgspec
 from anyio import move_on_after
 from anyio.abc import TaskStatus
 
+from penin.core.door import sender
 from penin.core.transitions import OK, Ack, Message, Origin
 from penin.core.vocabulary import message as message_of
 from penin.errors import (
@@ -334,7 +335,7 @@ class LineSource:
 def read_message(line: bytes, origin: Origin) -> Message:
     """The message in a line. Raises RefusedError for everything that is none."""
     try:
-        return typed_message(line, origin) or message_of(decode_line(line), origin)
+        return typed_message(line, sender(origin)) or message_of(decode_line(line), origin)
     except RefusedError:
         raise
     except RecursionError as error:

@@ -11,7 +11,8 @@ import msgspec
 
 from penin.core import door
 from penin.core.artifacts import DTYPES, NumericVectorArtifact
-from penin.core.transitions import AddKnowledge, AddTask, Message, Origin
+from penin.core.door import Sender
+from penin.core.transitions import AddKnowledge, AddTask, Message
 from penin.core.values import decode_value
 from penin.errors import PeninError
 
@@ -19,7 +20,7 @@ _BEGINNINGS: Final = (b'{"type":"add_knowledge","key":', b'{"type":"add_task","t
 _decode: Final = msgspec.json.Decoder(AddKnowledge | AddTask).decode
 
 
-def typed_message(line: bytes, origin: Origin) -> Message | None:
+def typed_message(line: bytes, sender: Sender) -> Message | None:
     """The message in a line, as `penin.core.vocabulary` makes it.
 
     None for any other line, and for one that is refused: the vocabulary has the reason.
@@ -30,7 +31,7 @@ def typed_message(line: bytes, origin: Origin) -> Message | None:
         body = _decode(line)
         if body.id is not None or body.digest is not None or body.origin is not None:
             return None
-        return door.stamp(_plain(body), None, origin)
+        return door.sent_by(_plain(body), sender)
     except (PeninError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
 

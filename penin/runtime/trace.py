@@ -32,4 +32,4 @@ def traced(message: Message) -> Message:
     if not span.is_valid or origin.trace is not None:
         return message
     parent = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
-    return door.stamp(message, message.body.id, msgspec.structs.replace(origin, trace=parent))
+    return door.sent_by(message, door.sender(msgspec.structs.replace(origin, trace=parent)))

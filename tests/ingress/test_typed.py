@@ -19,6 +19,7 @@ from penin.ingress.typed import typed_message
 from tests.core import strategies
 
 ORIGIN = Origin("socket", "process 7")
+SENDER = door.sender(ORIGIN)
 VECTOR = door.add_knowledge("k", NumericVectorArtifact(np.ones(3, "f4"), {"a": [1], "b": "x"}))
 TASK = door.add_task({"name": "evaluate", "n": 17, "score": 0.25})
 PIECES = [b'"__type__"', b'"\\u005f_type__"', b'{"__type__":"float","value":"nan"}', b"null", b"1"]
@@ -36,7 +37,7 @@ def from_vocabulary(line: bytes) -> Message | None:
 
 @pytest.mark.parametrize("sent", [VECTOR, TASK])
 def test_a_task_and_a_vector_are_read_by_their_type(sent: Message) -> None:
-    taken = typed_message(sent.raw, ORIGIN)
+    taken = typed_message(sent.raw, SENDER)
 
     assert taken == door.stamp(sent, None, ORIGIN)
     assert taken == read_message(sent.raw, ORIGIN)
@@ -44,7 +45,7 @@ def test_a_task_and_a_vector_are_read_by_their_type(sent: Message) -> None:
 
 @given(strategies.messages())
 def test_any_message_is_what_the_vocabulary_makes_of_it_or_left_to_it(sent: Message) -> None:
-    taken = typed_message(sent.raw, ORIGIN)
+    taken = typed_message(sent.raw, SENDER)
 
     assert taken is None or taken == from_vocabulary(sent.raw)
 
@@ -58,7 +59,7 @@ def test_of_any_other_line_no_more_is_taken_than_by_the_vocabulary(
         start = data.draw(st.integers(line.index(b",") + 1, len(line)))
         end = data.draw(st.integers(start, min(len(line), start + 12)))
         line = line[:start] + piece + line[end:]
-    taken = typed_message(line, ORIGIN)
+    taken = typed_message(line, SENDER)
 
     assert taken is None or taken == from_vocabulary(line)
 
@@ -67,7 +68,7 @@ def test_of_any_other_line_no_more_is_taken_than_by_the_vocabulary(
 def test_what_is_nested_too_deep_is_left_to_the_vocabulary(depth: int) -> None:
     nested = b"[" * depth + b"]" * depth
 
-    assert typed_message(b'{"type":"add_task","task":{"x":%b}}' % nested, ORIGIN) is None
+    assert typed_message(b'{"type":"add_task","task":{"x":%b}}' % nested, SENDER) is None
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,6 @@ def test_what_is_no_vector_is_left_to_the_vocabulary(dtype: str, data: bytes) ->
     vector = {"dtype": dtype, "data": base64.b64encode(data).decode()}
     line = msgspec.json.encode({"type": "add_knowledge", "key": "k", "vector": vector})
 
-    assert typed_message(line, ORIGIN) is None
+    assert typed_message(line, SENDER) is None
     with pytest.raises(RefusedError, match="vector"):
         read_message(line, ORIGIN)

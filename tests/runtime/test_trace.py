@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
+from penin.core import door
+from penin.core.transitions import Origin, decode_messages
 from penin.runtime.ledger import Selection, read_entries
+from penin.runtime.trace import traced
 from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.runtime.stores import STORE, supervised
 
@@ -79,6 +83,27 @@ async def test_what_a_message_says_itself_is_kept(span):
     assert second is not None
     assert first.trace == "other"
     assert (second.source, second.line, second.trace) == ("queue", 7, PARENT)
+
+
+async def test_a_message_that_is_sent_again_in_another_span_is_known(span):
+    fs = CrashableFileSystem()
+    message = {"type": "add_score", "score": 1.0, "id": "a", "from": {"source": "queue"}}
+    async with supervised(fs) as running:
+        first = await running.orchestrator.send(message)
+        span.context = span.context._replace(span_id=7)
+        assert await running.orchestrator.send(message) == first
+    assert traces(fs) == [PARENT]
+
+
+def test_no_member_stands_twice_in_a_message_with_a_trace(span):
+    origin = Origin("queue", "n", 7)
+    for plain in (door.add_score(1.0), door.add_task({"from": 1, "id": 2})):
+        for message in (plain, door.stamp(plain, "a", origin), door.stamp(plain, None, origin)):
+            raw = traced(message).raw
+            names = json.loads(raw, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
+            assert len(names) == len(set(names))
+            (body,) = decode_messages(b"[%b]" % raw)
+            assert (body.id, body.origin) == (message.body.id, traced(message).body.origin)
 
 
 async def test_without_opentelemetry_nothing_is_added():

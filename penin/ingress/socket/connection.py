@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from penin.core import door
 from penin.core.transitions import Ack, Message, Origin
 from penin.errors import (
     BusyError,
@@ -115,7 +116,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=UNREAD_BYTES_MAX)
         peer = peer_of(transport.get_extra_info("socket"))
-        self._origin = Origin(SOURCE, None if peer is None else f"process {peer[0]}")
+        origin = Origin(SOURCE, None if peer is None else f"process {peer[0]}")
+        self._sender = door.sender(origin)
         refusal: PeninError | None = self._server.refusal()
         if peer is not None and not is_allowed(peer[1]):
             refusal = ForbiddenError(f"this worker belongs to another user than {peer[1]}")
@@ -210,10 +212,10 @@ class Connection(asyncio.Protocol):
             self._is_waiting = True
             self._start(self._take_long(line))
         elif line.strip():
-            self._enter(*parsed(line, self._origin))
+            self._enter(*parsed(line, self._sender))
 
     async def _take_long(self, line: bytes) -> None:
-        head, found = await asyncio.to_thread(parsed, line, self._origin)
+        head, found = await asyncio.to_thread(parsed, line, self._sender)
         self._is_waiting = False
         self._enter(head, found)
         self._server.give_turn(self)
@@ -262,7 +264,7 @@ class Connection(asyncio.Protocol):
                 source=SOURCE,
                 field=error.field,
                 reason=error.reason,
-                **({} if self._origin.name is None else {"name": self._origin.name}),
+                **({} if self._sender.origin.name is None else {"name": self._sender.origin.name}),
             )
         self._requests.append(_Request(self, head, reply=wire.error_line(head, error)))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from penin.core.transitions import Message, Origin
+from penin.core.door import Sender
+from penin.core.transitions import Message
 from penin.core.vocabulary import message as message_of
 from penin.errors import PeninError, RefusedError, RefusedTypeError, RefusedValueError
 from penin.ingress.lines import decode_line
@@ -22,10 +23,10 @@ def refused(reason: str) -> RefusedValueError:
     return RefusedValueError("message", reason)
 
 
-def parsed(line: bytes, origin: Origin) -> tuple[bytes, Parsed]:
+def parsed(line: bytes, sender: Sender) -> tuple[bytes, Parsed]:
     """How the reply to a line begins, and what the line asks for."""
     head = b"{"
-    taken = typed_message(line, origin)
+    taken = typed_message(line, sender)
     if taken is not None:
         return head, taken
     content: Any = None
@@ -39,7 +40,7 @@ def parsed(line: bytes, origin: Origin) -> tuple[bytes, Parsed]:
         if isinstance(kind, str) and (kind in QUERIES or kind == SUBSCRIBE):
             del content["type"]
             return head, (kind, content)
-        return head, message_of(content, origin)
+        return head, message_of(content, sender.origin)
     except RefusedError as error:
         if error.field == "type" and "type" in content:
             queries = ", ".join(sorted((*QUERIES, SUBSCRIBE)))
