@@ -56,6 +56,7 @@ class _Append(msgspec.Struct, gc=False):
     outcome: asyncio.Future[None]
     applied: int = 0
     """How many of the letters are applied and answered."""
+    is_done: bool = False
     following: _Append | None = None
     """The append that was begun when this one was durable."""
 
@@ -203,7 +204,7 @@ class Actor:
             return None
         if not append.applied:  # it was durable before its turn
             self._go_on()
-        while append.applied < len(append.letters):
+        while not append.is_done:
             await asyncio.sleep(0)
             self._apply(append)
         return append.following
@@ -250,6 +251,8 @@ class Actor:
         for listener in self.listeners:
             listener(self.state.seq)
         self._under_way.remove(append)
+        append.is_done = True
+        append.letters = []  # freed before the senders that were woken make new ones
 
     def _apply_slice(self, first_seq: int, letters: list[Letter]) -> int:
         """Apply, log and answer; returns the seq after them."""
