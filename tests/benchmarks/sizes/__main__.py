@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from tests.benchmarks.machine import LOAD_MAX, VOLATILE, describe, file_system, load
 from tests.benchmarks.sizes import (
+    approximate,
     bulk,
     checkpoint,
     json_files,
@@ -43,6 +44,7 @@ COSTS: Final[dict[str, Cost]] = {
         memory,
         bulk,
         nearest,
+        approximate,
         json_files,
         messages,
     )

@@ -1,47 +1,27 @@
-"""The ten nearest, exact and by the index, beside one matrix product with argpartition.
+"""The ten nearest, exact, beside one matrix product with argpartition.
 
-The exact ones are found over vectors in the mapped snapshot, whose blocks were all read before; the
-product runs over the same numbers in memory, scaled to length 1 beforehand. The approximate ones
-are found among clustered vectors (`tests.benchmarks.sizes.data`) and, up to `RANDOM_MAX`, random
-ones, by an index that covers them all. Recall is the share of the exact ones that the approximate
-ones have.
+They are found over vectors in the mapped snapshot, whose blocks were all read before; the product
+runs over the same numbers in memory, scaled to length 1 beforehand.
 """
 
 from __future__ import annotations
-
-from typing import Final
 
 from tests.benchmarks.sizes.cost import Check, Cost, Measured
 from tests.benchmarks.sizes.process import run_child
 from tests.benchmarks.sizes.recall import NEAREST
 from tests.benchmarks.sizes.workspace import Workspace
 
-RANDOM_MAX: Final = 100_000
-"""More random vectors are not indexed: that takes many minutes, and shows the same."""
-
 
 def measure(workspace: Workspace) -> Measured:
-    """In one child each for clustered and random vectors."""
+    """In a child."""
     module, count = "tests.benchmarks.sizes.recall", workspace.plan.queries
     with workspace.store_copy() as directory:
-        found = run_child(module, "clustered", directory, workspace.vectors, count)
-        figures = {
-            "penin, exact": [found["exact"] * 1e3],
-            "penin, approximate": [found["approximate"] * 1e3],
-            "product and argpartition": [found["product"] * 1e3],
-        }
-        checks = {
-            "exact / product and argpartition": [found["exact"] / found["product"]],
-            "exact / approximate, clustered": [found["exact"] / found["approximate"]],
-            "recall, clustered": [found["recall"]],
-            "index built, clustered, s": [found["index_s"]],
-        }
-        if workspace.size > RANDOM_MAX:
-            note = f"random vectors are indexed up to {RANDOM_MAX:,} only"
-            return Measured(figures, checks, [note])
-        found = run_child(module, "random", directory, workspace.size, count)
-    checks["exact / approximate, random"] = [found["exact"] / found["approximate"]]
-    checks["recall, random"] = [found["recall"]]
+        found = run_child(module, "exact", directory, workspace.vectors, count)
+    figures = {
+        "penin, exact": [found["exact"] * 1e3],
+        "product and argpartition": [found["product"] * 1e3],
+    }
+    checks = {"exact / product and argpartition": [found["exact"] / found["product"]]}
     return Measured(figures, checks)
 
 
@@ -49,13 +29,6 @@ COST = Cost(
     name="nearest",
     title=f"the {NEAREST} nearest by cosine, ms",
     unit="ms",
-    checks=(
-        Check("exact / product and argpartition", at_most=1.5),
-        Check("exact / approximate, clustered", at_least=20),
-        Check("recall, clustered", at_least=0.95),
-        Check("index built, clustered, s"),
-        Check("exact / approximate, random"),
-        Check("recall, random"),
-    ),
+    checks=(Check("exact / product and argpartition", at_most=1.5),),
     measure=measure,
 )

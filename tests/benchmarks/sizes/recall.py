@@ -69,7 +69,7 @@ async def _index(orchestrator: EmbeddedOrchestrator, query: Vector) -> float:
 
 
 async def _compare(
-    orchestrator: EmbeddedOrchestrator, queries: Matrix, matrix: Matrix
+    orchestrator: EmbeddedOrchestrator, queries: Matrix, matrix: Matrix, *, is_indexed: bool
 ) -> dict[str, float]:
     """Medians over the queries, of which each way takes all before the next has its turn.
 
@@ -77,20 +77,24 @@ async def _compare(
     pass over everything empties the caches.
     """
     await _by_store(orchestrator, queries[0])  # reads the blocks
-    index_s = await _index(orchestrator, queries[0])
+    index_s = await _index(orchestrator, queries[0]) if is_indexed else 0.0
     product: list[Timed] = []
     exact: list[Timed] = []
     approximate: list[Timed] = []
     for _ in range(TURNS):
         product += [_by_product(matrix, query) for query in queries]
         exact += [await _by_store(orchestrator, query) for query in queries]
-        approximate += [await _by_store(orchestrator, query, approximate=True) for query in queries]
+        if is_indexed:
+            approximate += [
+                await _by_store(orchestrator, query, approximate=True) for query in queries
+            ]
     if _recall(exact, product) < AGREEMENT_MIN:
         raise RuntimeError("the exact nearest are not those of the product")
-    return {
-        "exact": _median_s(exact),
+    medians = {"exact": _median_s(exact), "product": _median_s(product)}
+    if not is_indexed:
+        return medians
+    return medians | {
         "approximate": _median_s(approximate),
-        "product": _median_s(product),
         "recall": _recall(approximate, exact),
         "index_s": index_s,
     }
@@ -111,11 +115,14 @@ def _unit(matrix: Matrix) -> Matrix:
     return matrix
 
 
-async def _clustered(directory: Path, vectors: Path, count: int) -> dict[str, float]:
+async def _clustered(
+    directory: Path, vectors: Path, count: int, *, is_indexed: bool
+) -> dict[str, float]:
     queries = np.concatenate(list(clustered_blocks(count, _QUERY_SEED)))
     with interpreter_of_a_service():
         async with penin.open(directory / "store") as orchestrator:
-            return await _compare(orchestrator, queries, _unit(read_matrix(vectors)))
+            matrix = _unit(read_matrix(vectors))
+            return await _compare(orchestrator, queries, matrix, is_indexed=is_indexed)
 
 
 async def _random(directory: Path, size: int, count: int) -> dict[str, float]:
@@ -125,12 +132,14 @@ async def _random(directory: Path, size: int, count: int) -> dict[str, float]:
     with interpreter_of_a_service():
         async with penin.open(directory / "random", settings=settings) as orchestrator:
             await orchestrator.extend_knowledge(keys(0, size), matrix, metadata_of(0, size))
-            return await _compare(orchestrator, queries, _unit(matrix))
+            return await _compare(orchestrator, queries, _unit(matrix), is_indexed=True)
 
 
 if __name__ == "__main__":
     _, kind, directory, source, count = sys.argv
-    if kind == "clustered":
-        print_figures(asyncio.run(_clustered(Path(directory), Path(source), int(count))))
+    if kind == "random":
+        found = _random(Path(directory), int(source), int(count))
     else:
-        print_figures(asyncio.run(_random(Path(directory), int(source), int(count))))
+        is_indexed = kind == "clustered"
+        found = _clustered(Path(directory), Path(source), int(count), is_indexed=is_indexed)
+    print_figures(asyncio.run(found))
