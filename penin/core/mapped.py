@@ -2,8 +2,8 @@
 
 A `MappedSegment` is rows of a snapshot of `penin.core.tensors`: metadata and seqs are in the file
 too, and keys in memory, so that looking one up never waits for a disk. Of a `SealedSegment` the
-numbers alone are in a file, which is a sealed one. What damage there
-is becomes an error when it is first read; see `penin.storage.mapped`.
+numbers alone are in a file, which is a sealed one. What damage there is becomes an error when it is
+first read; see `penin.storage.mapped`.
 """
 
 from __future__ import annotations

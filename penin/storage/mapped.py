@@ -2,14 +2,15 @@
 
 Each MiB of the data has a digest, and is checked against it when it is first read, so what damage
 there is becomes a CorruptionError with file and position, and never a number. The first read of a
-block so costs about a millisecond, and as long as the disk takes where the block is not in the page
-cache. A block that was checked may leave the page cache again when memory is short; reading it then
-waits for the disk, too. A disk that cannot read a page of a mapped file ends the process (SIGBUS):
-the kernel has no other way to tell it.
+block so costs some tenths of a millisecond, and as long as the disk takes where the block is not in
+the page cache. A block that was checked may leave the page cache again when memory is short;
+reading it then waits for the disk, too. A disk that cannot read a page of a mapped file ends the
+process (SIGBUS): the kernel has no other way to tell it.
 
-The digest is BLAKE3, which one thread computes several times as fast as a disk writes, and as
-SHA-256: every byte of a snapshot is digested twice on its way from one mapped file to the next.
-What earlier versions wrote has SHA-256; which of the two it is says the file that names them.
+The digest is BLAKE3, which one thread computes several times as fast as SHA-256: every byte of a
+snapshot is digested twice on its way from one mapped file to the next, and the disk should not have
+to wait for that. What earlier versions wrote has SHA-256; the version of a snapshot, or the name of
+a sealed file, says which.
 
 A file stays mapped as long as anything refers to it, and its space on the disk is given back after
 that, also where its name has long been another file's.
