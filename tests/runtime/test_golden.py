@@ -19,7 +19,9 @@ import pytest
 
 import penin
 from penin import OmegaMetaOrchestrator
+from penin.core.tensors import TENSORS_VERSION
 from penin.runtime.convert import convert
+from penin.runtime.inspect import inspect_file
 from penin.runtime.past import state_at
 from tests.runtime.stores import seen
 
@@ -57,6 +59,20 @@ async def test_an_old_store_is_opened_and_goes_on(store, expected):
         await orchestrator.checkpoint()
     again = await asyncio.to_thread(penin.load, store)
     assert again.score_history[-1] == 0.75
+
+
+async def test_old_tensors_say_their_version_and_the_next_snapshot_is_of_the_one_written_now(
+    tmp_path,
+):
+    store = await asyncio.to_thread(
+        shutil.copytree, BEFORE / "store-safetensors", tmp_path / "store"
+    )
+    path = store / "state.safetensors"
+    assert (await asyncio.to_thread(inspect_file, path)).version == 1
+    async with penin.open(store) as orchestrator:
+        await orchestrator.add_score(0.75)
+        await orchestrator.checkpoint()
+    assert (await asyncio.to_thread(inspect_file, path)).version == TENSORS_VERSION
 
 
 @pytest.mark.parametrize(("seq", "knowledge", "last_task"), [(13, 8, 6), (16, 7, 6)])
