@@ -7,6 +7,7 @@ Python draws a key for it in each process, so nobody can make up names that coll
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Hashable, Sequence
 from typing import Final
 
@@ -66,7 +67,8 @@ class KeyIndex:
         last = int(places[-1]) if len(places) else 0
         table = np.full(max(2**place_bits, last + 1) + 1, _NOTHING)
         table[places] = entries
-        self._table = table.data  # the items of a memoryview are integers of Python
+        # Its items are integers of Python, and sooner at hand than those of a memoryview.
+        self._table = array("Q", table.tobytes())
 
     def find(self, key: Hashable) -> list[int]:
         """The locations at which `key` may be: nearly always its own alone, or none."""
@@ -88,7 +90,7 @@ class KeyIndex:
 
         What is there twice is among them, and hardly anything else.
         """
-        table = np.asarray(self._table)
+        table = np.frombuffer(self._table, np.uint64)
         entries = table[table != _NOTHING]
         hashes = entries | np.uint64(self._location_mask)
         same = np.flatnonzero(hashes[1:] == hashes[:-1])

@@ -281,7 +281,8 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
         segment.live[location & _ROW_MASK] = 0
         segment.live_count -= 1
         if segment.is_sealed:
-            self._settle(segment)
+            if segment.is_mostly_dead:
+                self._settle(segment)
         elif not segment.live_count:
             self._drop_column_if_empty(segment.kind)
 

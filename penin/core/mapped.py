@@ -8,6 +8,7 @@ first read; see `penin.storage.mapped`.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ class MappedSegment(Segment):
         self._column = column
         self._first = first
         self._key_text = key_text
-        self._key_begins = key_begins.data  # whose items are integers of Python
+        self._key_begins = array("I", key_begins.tobytes())
         count = len(key_begins) - 1
         self.live = bytearray(b"\1") * count
         self.live_count = count
@@ -76,10 +77,11 @@ class MappedSegment(Segment):
         return self._integers(self._column.seqs, self._first, count)
 
     def key(self, row: int) -> bytes:
-        return self._key_text[self._key_begins[row] : self._key_begins[row + 1]]
+        begins = self._key_begins
+        return self._key_text[begins[row] : begins[row + 1]]
 
     def key_ends(self, count: int) -> NDArray[np.int64]:
-        return np.asarray(self._key_begins[: count + 1]).astype(np.int64)
+        return np.frombuffer(self._key_begins, np.uintc, count + 1).astype(np.int64)
 
     def key_text(self, start: int, stop: int) -> bytes:
         return self._key_text[start:stop]
