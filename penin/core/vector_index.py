@@ -34,7 +34,7 @@ NUMBERS: Final = "bf16"
 """What the graph keeps a number as: the range of float32 in 2 bytes. It only leads the search."""
 CONNECTIVITY: Final = 20
 EXPANSION_ADD: Final = 128
-EXPANSION_SEARCH: Final = 512
+EXPANSION_SEARCH: Final = 320
 """How many neighbours a row has; how widely the graph is searched when it grows, and when asked."""
 DEAD_SHARE_MAX: Final = 0.5
 """An index is not extended, but built anew, when more of its rows were removed or replaced."""
