@@ -7,6 +7,7 @@ else chooses few, the same ones in every run. Of what is marked as `sliced` it t
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -21,6 +22,9 @@ settings.register_profile("fast", timeless, max_examples=24, derandomize=True)
 # What a long run finds is printed as a line to paste, and nothing is kept between runs.
 settings.register_profile("long", timeless, max_examples=2_000, database=None, print_blob=True)
 settings.load_profile("long" if IS_LONG else "fast")
+
+# Hundreds of commands are started, each of which would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Under nohup it would be ignored, by every process that a test starts too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
