@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from penin.errors import RefusedTypeError
 from penin.logs.buffer import EVENTS_MAX, LINGER_S, LogBuffer
-from penin.logs.events import EventLog
+from penin.logs.event_log import EventLog
 
 _HostEvent = tuple[contextvars.Context, str, str, dict[str, object]]
 """The context to log in, the logger's method, the event and its fields."""
