@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        # `run` needs structlog, which takes as long to import as all of ours; `open` does not.
+        # `run` needs structlog, which takes long to import; `open` does not.
         if name == "run":
             from penin.runtime.run import run  # noqa: PLC0415
 

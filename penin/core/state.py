@@ -355,7 +355,7 @@ def _add_knowledge_run(state: State, run: list[AddKnowledge], seqs: range) -> No
 
 
 def _add_task_run(state: State, run: list[AddTask], seqs: range) -> None:
-    # What the door made is bytes already, and to ask `bytes` for them takes 0.1 us each.
+    # What the door made is bytes already; what was decoded is a `Raw`, which keeps its whole line.
     tasks = [body.task if type(body.task) is bytes else bytes(body.task) for body in run]
     deque.extend(state.task_history, tasks)
     state.history_seqs[TASK_HISTORY] = seqs[-1]

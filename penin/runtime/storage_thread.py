@@ -58,7 +58,7 @@ class StorageThread:
 
         `then` is called on the event loop as soon as `function` has returned, unless the future
         was cancelled, and what it raises comes out of the future. Who awaits the future goes on a
-        turn of the loop later, which takes a tenth of the time of one durable message.
+        turn of the loop later.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         self._requests.put(_Request(function, args, future, then))
