@@ -14,16 +14,18 @@ SEGMENT_BYTES_MIN: Final = 2**16
 class Column:
     """The vectors of one kind: sealed segments in order, and last the tail, if there is one.
 
-    The tail is the segment that takes further rows. There is always a live row: a column whose
-    last one dies is dropped, and so is a sealed segment.
+    The tail is the segment that takes further rows, and `spare`, if there is one, takes those that
+    come when it is full. There is always a live row: a column whose last one dies is dropped, and
+    so is a sealed segment.
     """
 
-    __slots__ = ("kind", "segments", "tail")
+    __slots__ = ("kind", "segments", "spare", "tail")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.segments: list[Segment] = []
         self.tail: MemorySegment | None = None
+        self.spare: MemorySegment | None = None
 
     def by_change(self) -> Iterator[tuple[int, str]]:
         """Seq and key of each vector, in their order; to be read before anything is changed."""
@@ -34,14 +36,30 @@ class Column:
                 row = segment.live.find(1, row + 1)
 
     def new_segment(self) -> MemorySegment:
-        """An empty segment for further rows; it is not in `segments` yet.
+        """The spare segment, or an empty one, for further rows; it is not in `segments` yet.
 
         It has room for as many rows as are live, within the limits of a segment: so a column takes
         at most about twice the memory of what is live in it, and nothing is copied for growing.
         """
-        row_bytes = self.kind[1]
-        smallest = max(1, SEGMENT_BYTES_MIN // row_bytes)
-        largest = max(1, SEGMENT_BYTES_MAX // row_bytes)
+        if self.spare is not None:
+            spare, self.spare = self.spare, None
+            return spare
+        smallest = max(1, SEGMENT_BYTES_MIN // self.kind[1])
         live_count = sum(segment.live_count for segment in self.segments)
-        capacity = min(max(live_count, smallest), largest, ROWS_MAX)
-        return MemorySegment(self.kind, capacity)
+        return MemorySegment(self.kind, min(max(live_count, smallest), self.capacity_max))
+
+    @property
+    def wants_spare(self) -> bool:
+        """Whether the tail is half full, and as large as segments become, and there is no spare."""
+        tail = self.tail
+        return (
+            tail is not None
+            and self.spare is None
+            and 2 * len(tail.live) >= tail.capacity
+            and tail.capacity == self.capacity_max
+        )
+
+    @property
+    def capacity_max(self) -> int:
+        """How many rows a segment of this kind has at most."""
+        return min(max(1, SEGMENT_BYTES_MAX // self.kind[1]), ROWS_MAX)

@@ -1,25 +1,35 @@
 """Where keys are, of which all are known at once: a hash table that is made by sorting.
 
 Dictionaries would take several times as long to fill, and hold an object for each key; this takes
-12 to 24 bytes a key, and has none of the keys itself. The hash is that of `str`, as in a
-dictionary: Python draws a key for it in each process, so nobody can make up names that collide.
+20 to 32 bytes a key, and a copy of the keys. The hash is that of `str`, as in a dictionary: Python
+draws a key for it in each process, so nobody can make up names that collide.
 """
 
 from __future__ import annotations
 
+import itertools
 from array import array
-from collections.abc import Hashable, Sequence
-from typing import Final
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from penin.core.segments import Segment
 
 _HASH_BITS: Final = 64
 _HASH_MASK: Final = 2**_HASH_BITS - 1
 _NOTHING: Final = np.uint64(_HASH_MASK)
 """What is in a place of the table that has no entry."""
+_AT_ONCE_MIN: Final = 16
+"""For fewer keys, one after the other is as fast."""
+_NEAR: Final = np.arange(6)
+"""Nearly every entry is no farther behind its place."""
 
 Hashes = NDArray[np.uint64]
+Run = tuple[int, Segment, Sequence[str]]
+"""The location of the first row of a segment, the segment, and its keys, of which each is there."""
 
 
 def hashes_of(keys: Sequence[str]) -> Hashes:
@@ -29,71 +39,124 @@ def hashes_of(keys: Sequence[str]) -> Hashes:
 
 
 class KeyIndex:
-    """Where each of some keys may be. It never changes.
+    """The location of each of some keys, an integer. It never changes.
 
-    A location is an integer. Of a key it has the location and a part of the hash, so whoever asks
-    compares the keys.
-
-    An entry is a location, and above it as many of the uppermost bits of the hash as there is room
-    for: 44 with a million keys. The table has the entries in their order. Each is at the place that
-    the uppermost bits of its hash name, or at the first one behind that which is free; a third of
-    the places are free at least.
+    The keys are numbered in their order. An entry is the number of a key, and above it as many of
+    the uppermost bits of its hash as there is room for: 44 with a million keys. The table has the
+    entries in their order. Each is at the place that the uppermost bits of its hash name, or at the
+    first one behind that which is free; a third of the places are free at least.
     """
 
-    __slots__ = ("_location_mask", "_shift", "_table")
+    __slots__ = ("_begins", "_firsts", "_locations", "_number_mask", "_shift", "_table", "_text")
 
-    def __init__(self, runs: Sequence[tuple[int, Hashes]]) -> None:
-        """Of each run, the location of its first key, and the hashes; the others follow it."""
-        end = max((first + len(hashes) for first, hashes in runs), default=0)
-        # No location has all bits of it, and so no entry is _NOTHING.
-        self._location_mask = 2 ** end.bit_length() - 1
-        entries = np.empty(sum(len(hashes) for _, hashes in runs), np.uint64)
-        start = 0
-        for first, hashes in runs:
-            part = entries[start : start + len(hashes)]
-            np.bitwise_and(hashes, np.uint64(_HASH_MASK ^ self._location_mask), out=part)
-            part |= np.arange(first, first + len(hashes), dtype=np.uint64)
-            start += len(hashes)
+    def __init__(self, runs: Sequence[Run]) -> None:
+        counts = [len(keys) for _, _, keys in runs]
+        count = sum(counts)
+        # Of each run, the number of its first key, and how far its locations are from its numbers.
+        self._firsts = array("q", itertools.accumulate(counts[:-1], initial=0))
+        firsts = zip(runs, self._firsts, strict=False)  # with no run there is a 0
+        self._locations = array("q", (location - first for (location, _, _), first in firsts))
+        self._text, self._begins = _texts(runs, count)
+        # No number has all bits of it, and so no entry is _NOTHING.
+        self._number_mask = 2 ** count.bit_length() - 1
+        entries = np.empty(count, np.uint64)
+        for first, (_, _, keys) in zip(self._firsts, runs, strict=False):
+            entries[first : first + len(keys)] = hashes_of(keys)
+        entries &= np.uint64(_HASH_MASK ^ self._number_mask)
+        entries |= np.arange(count, dtype=np.uint64)
         entries.sort()
-        place_bits = max(1, (len(entries) * 3 // 2).bit_length())
-        assert place_bits + end.bit_length() <= _HASH_BITS, "so many keys are in no file"
+        place_bits = max(1, (count * 3 // 2).bit_length())
+        assert place_bits + count.bit_length() <= _HASH_BITS, "so many keys are in no file"
         self._shift = _HASH_BITS - place_bits
-        numbers = np.arange(len(entries))
+        numbers = np.arange(count)
         # How far each is behind its number among the entries: as far as the one before, at least.
         places = (entries >> np.uint64(self._shift)).view(np.int64)
         places -= numbers
         np.maximum.accumulate(places, out=places)
         places += numbers
-        last = int(places[-1]) if len(places) else 0
+        last = int(places[-1]) if count else 0
         table = np.full(max(2**place_bits, last + 1) + 1, _NOTHING)
         table[places] = entries
         # Its items are integers of Python, and sooner at hand than those of a memoryview.
         self._table = array("Q", table.tobytes())
 
-    def find(self, key: Hashable) -> list[int]:
-        """The locations at which `key` may be: nearly always its own alone, or none."""
-        table, mask = self._table, self._location_mask
+    def find(self, key: Any) -> int | None:
+        """The location of a key; None where it is not there."""
+        table, mask = self._table, self._number_mask
         wanted = hash(key) & _HASH_MASK
         place = wanted >> self._shift
         wanted |= mask
         entry = table[place]
-        found = []
         while entry < wanted:
-            if entry | mask == wanted:
-                found.append(entry & mask)
+            if entry | mask == wanted and self._key(entry & mask).decode() == key:
+                return self._location(entry & mask)
             place += 1
             entry = table[place]
-        return found
+        return None
 
-    def alike(self) -> list[int]:
-        """The locations of those keys for which `find` has more than one.
+    def find_all(self, keys: Sequence[str], encoded: Sequence[bytes]) -> list[int | None]:
+        """The location of each of several keys, as `find` gives it.
 
-        What is there twice is among them, and hardly anything else.
+        `encoded` are these in UTF-8, and none is empty. For many it is faster: an index of a
+        million is in no cache, and here the waits for memory overlap.
         """
+        if len(keys) < _AT_ONCE_MIN or not self._text:
+            return [self.find(key) for key in keys]
+        table, mask = np.frombuffer(self._table, np.uint64), np.uint64(self._number_mask)
+        wanted = hashes_of(keys)
+        places = (wanted >> np.uint64(self._shift)).view(np.int64)
+        wanted |= mask
+        near = table.take(places[:, None] + _NEAR, mode="clip")  # the last one is _NOTHING
+        is_found = (near | mask) == wanted[:, None]
+        entries = near[np.arange(len(keys)), is_found.argmax(axis=1)]
+        numbers = (entries & mask).view(np.int64)
+        is_right = (entries | mask == wanted) & (entries != _NOTHING)
+        is_right &= self._are(np.where(is_right, numbers, 0), encoded)
+        runs = np.searchsorted(np.frombuffer(self._firsts, np.int64), numbers, "right") - 1
+        locations = numbers + np.frombuffer(self._locations, np.int64).take(runs)
+        return [
+            location if is_it else self.find(key)
+            for key, location, is_it in zip(
+                keys, locations.tolist(), is_right.tolist(), strict=True
+            )
+        ]
+
+    def has_twice(self) -> bool:
+        """Whether a key is there twice."""
         table = np.frombuffer(self._table, np.uint64)
         entries = table[table != _NOTHING]
-        hashes = entries | np.uint64(self._location_mask)
+        hashes = entries | np.uint64(self._number_mask)
         same = np.flatnonzero(hashes[1:] == hashes[:-1])
-        alike = entries[np.union1d(same, same + 1)]
-        locations: list[int] = (alike & np.uint64(self._location_mask)).tolist()
-        return locations
+        numbers = entries[np.union1d(same, same + 1)] & np.uint64(self._number_mask)
+        return len(set(map(self._key, numbers.tolist()))) < len(numbers)
+
+    def _key(self, number: int) -> bytes:
+        return self._text[self._begins[number] : self._begins[number + 1]]
+
+    def _location(self, number: int) -> int:
+        return number + self._locations[bisect_right(self._firsts, number) - 1]
+
+    def _are(self, numbers: NDArray[np.int64], encoded: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Whether each of these numbers is that of the key."""
+        begins_of, text = np.frombuffer(self._begins, np.int64), np.frombuffer(self._text, np.uint8)
+        begins, lengths = begins_of.take(numbers), np.fromiter(map(len, encoded), np.int64)
+        is_as_long = begins_of.take(numbers + 1) - begins == lengths
+        starts = np.cumsum(lengths) - lengths
+        # One that is shorter is compared with what comes behind it, or with the last byte of all.
+        places = np.repeat(begins - starts, lengths) + np.arange(int(lengths.sum()))
+        is_same = text.take(places, mode="clip") == np.frombuffer(b"".join(encoded), np.uint8)
+        are: NDArray[np.bool_] = np.logical_and.reduceat(is_same, starts) & is_as_long
+        return are
+
+
+def _texts(runs: Sequence[Run], count: int) -> tuple[bytes, array[int]]:
+    """All keys, one after the other, and where each begins; last, where they end."""
+    begins, texts, size = np.zeros(count + 1, np.int64), [], 0
+    at = 1
+    for _, segment, keys in runs:
+        ends = segment.key_ends(len(keys))
+        texts.append(segment.key_text(int(ends[0]), int(ends[-1])))
+        begins[at : at + len(keys)] = ends[1:] - ends[0] + size
+        at += len(keys)
+        size += len(texts[-1])
+    return b"".join(texts), array("q", begins.tobytes())

@@ -1,9 +1,8 @@
 """`KnowledgeBase`: key -> artifact, read as a mapping, changed only by `apply`.
 
-The vectors lie in columns of segments (`penin.core.segments`). In which segment and row a key is
-say dictionaries, and of the keys that were loaded an index (`penin.core.key_index`). Nothing here
-takes time that grows with the number of vectors, but for `load`, and `view`, which copies one byte
-a row. Artifacts are made when they are asked for.
+The vectors lie in columns of segments (`penin.core.segments`); in which segment and row a key is
+says `penin.core.key_map`. Nothing here takes time that grows with the number of vectors, but for
+`load`, and `view`, which copies one byte a row. Artifacts are made when they are asked for.
 
 Order: columns in the order of their first vector (one that became empty begins anew), and in a
 column the vectors in the order of their last change. It depends on the transitions alone: not on
@@ -13,23 +12,18 @@ reclaims, and not on snapshots, which hold the vectors in this order.
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, MutableMapping, Sequence, ValuesView
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 
 from penin.core.artifacts import NumericVectorArtifact
 from penin.core.columns import Column
-from penin.core.key_index import KeyIndex, hashes_of
+from penin.core.key_map import ROW_MASK, KeyMap
 from penin.core.knowledge_view import KnowledgeView
 from penin.core.mapped import SealedSegment
 from penin.core.reclaim import ReclaimPlan, neighbours
 from penin.core.segments import ROW_BITS, Block, Kind, MemorySegment, Segment
 
-_SHARDS: Final = 257
-"""There are this many dictionaries, because one with a million keys holds the loop for tens of
-milliseconds when it grows. A prime: by the low bits of the hash, which a dictionary places its keys
-by, all keys of a shard would collide in it."""
-_ROW_MASK: Final = 2**ROW_BITS - 1
 _NO_METADATA: Final = b"{}"
 
 
@@ -46,38 +40,33 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
         "_columns",
         "_count",
         "_due",
-        "_loaded",
-        "_loaded_left",
         "_number",
+        "_places",
         "_plan",
         "_segments",
-        "_shards",
+        "_short",
     )
 
     def __init__(self) -> None:
         self._columns: dict[Kind, Column] = {}
         self._segments: dict[int, Segment] = {}
-        # Key -> segment number and row, as one integer: a dictionary of str and int alone is
-        # nothing that the garbage collector looks into.
-        self._shards: list[dict[str, int]] = [{} for _ in range(_SHARDS)]
-        # The same of the keys that were loaded, as long as any of the segments loaded is left.
-        self._loaded: KeyIndex | None = None
-        self._loaded_left: set[int] = set()
+        self._places = KeyMap(self._segments)
         self._count = 0
         self._number = 0
         self._due: dict[int, Segment] = {}
         self._plan: ReclaimPlan | None = None
+        self._short: dict[Kind, Column] = {}  # those that want a spare segment
 
     # -- reading ------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> NumericVectorArtifact:
-        location = self._locate(key)
+        location = self._places.find(key)
         if location is None:
             raise KeyError(key)
-        return self._segments[location >> ROW_BITS].artifact(location & _ROW_MASK)
+        return self._segments[location >> ROW_BITS].artifact(location & ROW_MASK)
 
     def __contains__(self, key: object) -> bool:
-        return self._locate(key) is not None
+        return self._places.find(key) is not None
 
     def __iter__(self) -> Iterator[str]:
         return self.view().keys()
@@ -96,17 +85,17 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
 
     def seq_of(self, key: str) -> int:
         """The seq of the last change of a key that is there; 0 for one that is not."""
-        location = self._locate(key)
+        location = self._places.find(key)
         if location is None:
             return 0
-        return self._segments[location >> ROW_BITS].seq(location & _ROW_MASK)
+        return self._segments[location >> ROW_BITS].seq(location & ROW_MASK)
 
     def find(self, key: str) -> tuple[Segment, int] | None:
         """The segment and row of a key, for reading its artifact in another thread."""
-        location = self._locate(key)
+        location = self._places.find(key)
         if location is None:
             return None
-        return self._segments[location >> ROW_BITS], location & _ROW_MASK
+        return self._segments[location >> ROW_BITS], location & ROW_MASK
 
     def columns(self) -> list[Column]:
         """All of it, kind by kind, as it is until the next change."""
@@ -146,9 +135,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
         segment = column.tail or self._new_segment(column)
         row = segment.append(key.encode(), data, metadata, seq)
         self._point(key, (segment.number << ROW_BITS) + row)
-        if segment.is_sealed:
-            column.tail = None
-            self._settle(segment)
+        self._note_grown(column, segment)
 
     def extend(
         self,
@@ -175,11 +162,8 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
             numbers = rows[start * row_bytes : stop * row_bytes]
             encoded = [key.encode() for key in keys[start:stop]]
             row = segment.extend(encoded, numbers, metadata[start:stop], seqs[start:stop])
-            for location, key in enumerate(keys[start:stop], (segment.number << ROW_BITS) + row):
-                self._point(key, location)
-            if segment.is_sealed:
-                column.tail = None
-                self._settle(segment)
+            self._point_all(keys[start:stop], encoded, (segment.number << ROW_BITS) + row)
+            self._note_grown(column, segment)
             start = stop
 
     def extend_sealed(
@@ -205,8 +189,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
         self._number_segment(segment)
         encoded = [key.encode() for key in keys]
         segment.fill(encoded, metadata or [_NO_METADATA] * len(keys), [seq] * len(keys))
-        for location, key in enumerate(keys, segment.number << ROW_BITS):
-            self._point(key, location)
+        self._point_all(keys, encoded, segment.number << ROW_BITS)
         self._settle(segment)
 
     def load(self, segments: Iterable[tuple[Segment, list[str]]]) -> bool:
@@ -220,65 +203,53 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
             column = self._columns.get(segment.kind) or self._new_column(segment.kind)
             column.segments.append(segment)
             self._number_segment(segment)
-            runs.append((segment.number << ROW_BITS, hashes_of(keys)))
+            runs.append((segment.number << ROW_BITS, segment, keys))
             self._count += len(keys)
-        self._loaded = KeyIndex(runs)
-        self._loaded_left = set(self._segments)
-        alike = self._loaded.alike()
-        keys_alike = {
-            self._segments[location >> ROW_BITS].key(location & _ROW_MASK) for location in alike
-        }
-        return len(keys_alike) == len(alike)
+        return self._places.load(runs)
 
     def restore_seq(self, key: str, seq: int) -> None:
-        """Set the seq of a key that `put` loaded; in a file the seqs come after the vectors."""
-        location = self._shards[hash(key) % _SHARDS][key]
+        """Set the seq of a key that `put` loaded; in a file the seqs come after the vectors.
+
+        Raises KeyError for a key that is not there.
+        """
+        location = self._places.find(key)
+        if location is None:
+            raise KeyError(key)
         segment = self._segments[location >> ROW_BITS]
         assert isinstance(segment, MemorySegment)  # what `put` makes
-        segment.restore_seq(location & _ROW_MASK, seq)
+        segment.restore_seq(location & ROW_MASK, seq)
 
     def remove(self, key: str) -> bool:
         """Remove `key`; whether it was there."""
-        location = self._locate(key)
+        location = self._places.pop(key)
         if location is None:
             return False
-        self._shards[hash(key) % _SHARDS].pop(key, None)
         self._count -= 1
         self._kill(location)
         return True
-
-    def _locate(self, key: Any) -> int | None:
-        """The segment number and row of a key.
-
-        A key that was put, or moved by a reclaim, since the loading is in the dictionaries. If it
-        is not there, its row among those loaded counts as long as it is live: by replacing or
-        removing the key it dies, by moving it the segment goes, and neither ever comes back.
-        """
-        location = self._shards[hash(key) % _SHARDS].get(key)
-        if location is None and self._loaded is not None:
-            for location in self._loaded.find(key):
-                segment, row = self._segments.get(location >> ROW_BITS), location & _ROW_MASK
-                if segment is not None and segment.live[row] and segment.key(row).decode() == key:
-                    return location
-            return None
-        return location
 
     def _point(self, key: str, location: int) -> None:
         """Let `key` be the row at `location`, which is live already.
 
         So a column with one vector, which is replaced, never becomes empty and keeps its place.
         """
-        replaced = self._locate(key)
-        self._shards[hash(key) % _SHARDS][key] = location
+        replaced = self._places.put(key, location)
         if replaced is None:
             self._count += 1
         else:
             self._kill(replaced)
 
+    def _point_all(self, keys: Sequence[str], encoded: Sequence[bytes], first: int) -> None:
+        """The same of several keys, and the locations from `first` on."""
+        replaced = self._places.put_all(keys, encoded, first)
+        self._count += len(keys) - len(replaced)
+        for location in replaced:
+            self._kill(location)
+
     def _kill(self, location: int) -> None:
         """Take the row out of the live ones; no key points to it any more."""
         segment = self._segments[location >> ROW_BITS]
-        segment.live[location & _ROW_MASK] = 0
+        segment.live[location & ROW_MASK] = 0
         segment.live_count -= 1
         if segment.is_sealed:
             if segment.is_mostly_dead:
@@ -301,6 +272,14 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
         self._segments[self._number] = segment
         self._number += 1
 
+    def _note_grown(self, column: Column, tail: MemorySegment) -> None:
+        """The tail of a column has taken rows."""
+        if tail.is_sealed:
+            column.tail = None
+            self._settle(tail)
+        elif column.wants_spare:
+            self._short[column.kind] = column
+
     def _settle(self, segment: Segment) -> None:
         """Drop a sealed segment that is dead, and note one that is due to be reclaimed."""
         if not segment.live_count:
@@ -321,9 +300,32 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
     def _forget(self, segment: Segment) -> None:
         del self._segments[segment.number]
         self._due.pop(segment.number, None)
-        self._loaded_left.discard(segment.number)
-        if not self._loaded_left:
-            self._loaded = None
+        self._places.forget(segment.number)
+
+    # -- memory that is ready before it is needed -----------------------------------------------
+
+    @property
+    def is_spare_due(self) -> bool:
+        """Whether `spare_due` has something to be made ready."""
+        return bool(self._short)
+
+    def spare_due(self) -> MemorySegment | None:
+        """A segment that will be wanted soon, for `touch` in another thread and then `take_spare`.
+
+        Memory that is written for the first time takes several times as long; a column that is
+        large enough has the next segment ready when its last one is half full.
+        """
+        while self._short:
+            kind, column = self._short.popitem()
+            if self._columns.get(kind) is column and column.wants_spare:
+                return MemorySegment(kind, column.capacity_max)
+        return None
+
+    def take_spare(self, spare: MemorySegment) -> None:
+        """Let a segment be what its column goes on with, unless that has one or is gone."""
+        column = self._columns.get(spare.kind)
+        if column is not None and column.spare is None:
+            column.spare = spare
 
     # -- reclaiming ---------------------------------------------------------------------------
 
@@ -370,7 +372,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
                 if segment.live[source]:
                     # A live row is the one that its key points to.
                     key = plan.keys[row]
-                    self._shards[hash(key) % _SHARDS][key] = location + row
+                    self._places.move(key, location + row)
                 else:
                     copied.live[row] = 0
                     copied.live_count -= 1

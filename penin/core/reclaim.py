@@ -36,6 +36,7 @@ class ReclaimPlan:
         """
         kind = self.sources[0][0].kind
         copied = MemorySegment(kind, sum(len(rows) for _, rows in self.sources))
+        copied.touch()
         for segment, rows in self.sources:
             count = len(segment.live)
             numbers = np.ascontiguousarray(segment.matrix(count)[rows])

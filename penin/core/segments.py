@@ -132,7 +132,6 @@ class MemorySegment(Segment):
     """A segment in memory with room for `capacity` rows."""
 
     __slots__ = (
-        "_capacity",
         "_key_bytes",
         "_key_ends",
         "_metadata_bytes",
@@ -140,11 +139,12 @@ class MemorySegment(Segment):
         "_readable",
         "_seqs",
         "_writable",
+        "capacity",
     )
 
     def __init__(self, kind: Kind, capacity: int) -> None:
         super().__init__(kind)
-        self._capacity = capacity
+        self.capacity = capacity
         # Not filled: the system gives memory only for what is written.
         self._writable = np.empty(capacity * kind[1], np.uint8).data
         self._readable = self._writable.toreadonly()
@@ -155,10 +155,17 @@ class MemorySegment(Segment):
         self._metadata_ends = array("I", (0,))
         self._seqs = array("q")
 
+    def touch(self) -> None:
+        """Let the system give all memory for the numbers now; in any thread, before the first row.
+
+        It may take longer than filling the segment afterwards, and holds no interpreter lock.
+        """
+        np.frombuffer(self._writable, np.uint8).fill(0)
+
     @property
     def room(self) -> int:
         """How many more rows there is room for."""
-        return self._capacity - len(self.live)
+        return self.capacity - len(self.live)
 
     def append(
         self,
@@ -183,7 +190,7 @@ class MemorySegment(Segment):
         live.append(1)
         self.live_count += 1
         if (
-            row + 1 == self._capacity
+            row + 1 == self.capacity
             or len(metadata_bytes) > TEXT_BYTES_MAX
             or len(key_bytes) > TEXT_BYTES_MAX
         ):
@@ -203,7 +210,7 @@ class MemorySegment(Segment):
         self._writable[start : start + len(data)] = data
         self.add_rows(keys, metadata, seqs)
         longest = max(len(self._metadata_bytes), len(self._key_bytes))
-        self.is_sealed = first + count == self._capacity or longest > TEXT_BYTES_MAX
+        self.is_sealed = first + count == self.capacity or longest > TEXT_BYTES_MAX
         return first
 
     def add_rows(

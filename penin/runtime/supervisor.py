@@ -32,9 +32,9 @@ from penin.runtime.indexer import Indexer
 from penin.runtime.mailbox import Mailbox
 from penin.runtime.metrics import Metrics
 from penin.runtime.orchestrator import EmbeddedOrchestrator
-from penin.runtime.reclaimer import Reclaimer
 from penin.runtime.recovery import Recovered, RecoveryAbandonedError, recover
 from penin.runtime.sealer import Sealer
+from penin.runtime.segment_keeper import SegmentKeeper
 from penin.runtime.stop_request import StopRequest
 from penin.runtime.storage_thread import StorageThread
 from penin.runtime.ways_in import Companion, Server, Source, WaysIn
@@ -88,7 +88,7 @@ class Supervisor:
         self.sealer = Sealer(store.sealed)
         self.metrics = Metrics(self)
         self._checkpointer: Checkpointer | None = None
-        self._caretakers: list[Reclaimer | Indexer] = []
+        self._caretakers: list[SegmentKeeper | Indexer] = []
         self._schema = schema
         self._workers = workers
         self._sources = WaysIn([partial(self._call_source, source) for source in sources])
@@ -268,10 +268,10 @@ class Supervisor:
             snapshot_bytes=recovered.snapshot_bytes,
         )
         self.metrics.begin(self.actor, self._checkpointer)
-        reclaimer = Reclaimer(recovered.state.knowledge_base, log)
-        self.actor.listeners.append(reclaimer.note_applied)
+        keeper = SegmentKeeper(recovered.state.knowledge_base, log)
+        self.actor.listeners.append(keeper.note_applied)
         indexer = Indexer(self.store, self.actor, log)
-        self._caretakers = [reclaimer, indexer]
+        self._caretakers = [keeper, indexer]
         self.orchestrator = EmbeddedOrchestrator(self, self.actor, recovered.state, indexer)
 
     # -- children -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penin.core.columns import SEGMENT_BYTES_MIN, Column
+from penin.core.knowledge import KnowledgeBase
 from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX, MemorySegment
 
 
@@ -28,3 +29,34 @@ def test_the_next_segment_of_a_column_has_room_for_as_many_rows_as_are_live(
     held.live_count = live
     column.segments.append(held)
     assert column.new_segment().room == capacity
+
+
+def test_a_large_column_wants_a_spare_segment_when_its_last_one_is_half_full() -> None:
+    base = KnowledgeBase()
+    half, row = ROWS_MAX // 2, bytes(8)
+
+    def extend(first: int, count: int) -> None:
+        keys = [f"k{number}" for number in range(first, first + count)]
+        base.extend(keys, "<f8", row * count, None, [1] * count)
+
+    extend(0, 2 * ROWS_MAX + half - 1)
+    assert not base.is_spare_due
+    extend(2 * ROWS_MAX + half, 1)
+    assert base.is_spare_due
+    spare = base.spare_due()
+    assert spare is not None
+    assert (spare.kind, spare.capacity) == (("<f8", 8), ROWS_MAX)
+    assert not base.is_spare_due
+    extend(3 * ROWS_MAX, half)  # the tail is full, and nothing has come after it yet
+    base.take_spare(spare)
+    base.take_spare(MemorySegment(("<f8", 8), ROWS_MAX))  # there is one
+    extend(4 * ROWS_MAX, 1)
+    (column,) = base.columns()
+    assert column.tail is spare
+    assert column.spare is None
+
+
+def test_a_spare_segment_of_a_column_that_is_gone_is_let_go() -> None:
+    base = KnowledgeBase()
+    base.take_spare(MemorySegment(("<f8", 8), ROWS_MAX))
+    assert base.columns() == []

@@ -8,64 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penin.core.key_index import Hashes, KeyIndex, hashes_of
+from penin.core.key_index import KeyIndex, Run
 from penin.core.knowledge import KnowledgeBase
 from penin.core.names import NAME_BYTES_MAX
 from penin.core.segments import MemorySegment, Segment
 from tests.core.knowledge import filled, made, put, reclaim_all, reopened
 
 texts = st.one_of(
-    st.text(max_size=20),
+    st.text(min_size=1, max_size=20),
     st.text("aé鍵\0", min_size=1, max_size=4),
     st.integers(1, NAME_BYTES_MAX).map(lambda length: "k" * length),
 )
 
 
-def index_of(keys: list[str], cuts: list[int]) -> tuple[KeyIndex, dict[int, str]]:
-    """An index of the keys in runs that are cut at these places, and which key is where."""
-    runs: list[tuple[int, Hashes]] = []
-    at: dict[int, str] = {}
+def index_of(keys: list[str], cuts: list[int]) -> tuple[KeyIndex, dict[str, int]]:
+    """An index of the keys in runs that are cut at these places, and where each is."""
+    runs: list[Run] = []
+    at: dict[str, int] = {}
     places = sorted({0, len(keys), *(cut % (len(keys) + 1) for cut in cuts)})
     for number, (start, stop) in enumerate(pairwise(places)):
-        first = 1000 * number
-        runs.append((first, hashes_of(keys[start:stop])))
-        at |= dict(enumerate(keys[start:stop], first))
+        run = 1000 * number, *segment_of(keys[start:stop])
+        runs.append(run)
+        at |= {key: location for location, key in enumerate(run[2], run[0])}
     return KeyIndex(runs), at
-
-
-@given(
-    st.lists(texts, max_size=300, unique=True),
-    st.lists(st.integers(0, 300), max_size=9),
-    st.lists(texts, max_size=20),
-)
-def test_each_key_is_found_where_it_is_and_no_other(keys, cuts, others):
-    index, at = index_of(keys, cuts)
-    location_of = {key: location for location, key in at.items()}
-    for key in (*keys, *others):
-        found = [location for location in index.find(key) if at[location] == key]
-        assert found == ([location_of[key]] if key in location_of else [])
-    assert len(set(index.alike())) == len(index.alike())
-
-
-@given(st.lists(texts, max_size=60), st.lists(st.integers(0, 60), max_size=5))
-def test_a_key_that_is_there_twice_is_told(keys, cuts):
-    index, at = index_of(keys, cuts)
-    alike = index.alike()
-    assert {at[location] for location in alike} >= {key for key in keys if keys.count(key) > 1}
-    assert len({at[location] for location in alike}) < len(alike) or len(set(keys)) == len(keys)
-
-
-def test_there_are_few_beside_the_one_that_is_looked_for():
-    keys = [f"candidate-{number:07}" for number in range(100_000)]
-    index, _ = index_of(keys, [])
-    assert [index.find(key) for key in keys[:1000]] == [[number] for number in range(1000)]
-    assert index.alike() == []
-    assert sum(len(index.find(f"other {number}")) for number in range(1000)) == 0
-
-
-def loaded(segments: list[tuple[Segment, list[str]]]) -> KnowledgeBase | None:
-    base = KnowledgeBase()
-    return base if base.load(segments) else None
 
 
 def segment_of(keys: list[str], dimension: int = 1) -> tuple[Segment, list[str]]:
@@ -73,6 +38,45 @@ def segment_of(keys: list[str], dimension: int = 1) -> tuple[Segment, list[str]]
     for number, key in enumerate(keys):
         segment.append(key.encode(), bytes([number % 256]) * dimension, b"{}", number)
     return segment, keys
+
+
+def found_at_once(index: KeyIndex, keys: list[str]) -> list[int | None]:
+    return index.find_all(keys, [key.encode() for key in keys])
+
+
+@given(
+    st.lists(texts, max_size=300, unique=True),
+    st.lists(st.integers(0, 300), max_size=9),
+    st.lists(texts, max_size=40),
+)
+def test_each_key_is_found_where_it_is_and_no_other(keys, cuts, others):
+    index, at = index_of(keys, cuts)
+    wanted = [*keys, *others]
+    expected = [at.get(key) for key in wanted]
+    assert [index.find(key) for key in wanted] == expected
+    assert found_at_once(index, wanted) == expected
+    assert not index.has_twice()
+
+
+@given(st.lists(texts, max_size=60), st.lists(st.integers(0, 60), max_size=5))
+def test_a_key_that_is_there_twice_is_told(keys, cuts):
+    index, _ = index_of(keys, cuts)
+    assert index.has_twice() == (len(set(keys)) < len(keys))
+
+
+def test_many_are_found_beside_each_other() -> None:
+    keys = [f"candidate-{number:07}" for number in range(100_000)]
+    index, _ = index_of(keys, [])
+    assert [index.find(key) for key in keys[:1000]] == list(range(1000))
+    assert found_at_once(index, keys[:5000]) == list(range(5000))
+    assert found_at_once(index, [f"other-{number}" for number in range(5000)]) == [None] * 5000
+    assert found_at_once(index, [key[:-1] for key in keys[:99]]) == [None] * 99
+    assert not index.has_twice()
+
+
+def loaded(segments: list[tuple[Segment, list[str]]]) -> KnowledgeBase | None:
+    base = KnowledgeBase()
+    return base if base.load(segments) else None
 
 
 class TestCollisions:
@@ -93,6 +97,12 @@ class TestCollisions:
         assert base["200"].vector == [5]
         assert base["16"].vector == [16]
         assert len(base) == 299
+
+    def test_many_are_looked_for_as_one_by_one(self) -> None:
+        keys = [str(number) for number in range(40)]
+        for there in ([], keys[:1], keys[:4], keys):
+            index, at = index_of(there, [7])
+            assert found_at_once(index, keys) == [at.get(key) for key in keys]
 
     def test_of_keys_of_one_hash_one_that_is_there_twice_is_told(self) -> None:
         assert loaded([segment_of(["a", "b"]), segment_of(["c", "b"], 2)]) is None
@@ -124,12 +134,12 @@ def test_a_key_that_was_removed_stays_away_when_its_new_row_was_removed_and_recl
 
 def test_the_index_goes_with_the_last_segment_that_was_loaded() -> None:
     base = reopened(filled(20))
-    assert base._loaded is not None
+    assert base._places._loaded is not None
     for number in range(19):
         base.remove(str(number))
-    assert base._loaded is not None
+    assert base._places._loaded is not None
     assert reclaim_all(base) == 1
-    assert base._loaded is None
+    assert base._places._loaded is None
     assert list(base) == ["19"]
     assert base["19"] == made(19, ("<f4", 4), metadata=True)
 
@@ -142,8 +152,11 @@ def test_a_key_that_is_no_text_is_not_there() -> None:
         assert [] in base  # type: ignore[comparison-overlap]
 
 
-def test_a_key_takes_12_to_24_bytes() -> None:
-    hashes = hashes_of([str(number) for number in range(5000)])
+def test_a_key_takes_20_to_32_bytes_and_its_own() -> None:
+    keys = [str(number) for number in range(5000)]
     for count in (1000, 1365, 1366, 2000, 2730, 2731, 5000):
-        table = KeyIndex([(0, hashes[:count])])._table
-        assert 12 * count <= len(table) * table.itemsize <= 24 * count + 100
+        index, _ = index_of(keys[:count], [])
+        tables = index._table, index._begins
+        size = sum(len(table) * table.itemsize for table in tables)
+        assert 20 * count <= size <= 32 * count + 100
+        assert index._text == "".join(keys[:count]).encode()

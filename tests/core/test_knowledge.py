@@ -24,6 +24,7 @@ from penin.core.artifacts import NumericVectorArtifact
 from penin.core.knowledge import KnowledgeBase
 from penin.core.mapped import SealedSegment
 from penin.core.reclaim import ReclaimPlan
+from penin.core.segments import MemorySegment
 from tests.core.knowledge import (
     KEYS,
     KINDS,
@@ -42,7 +43,7 @@ from tests.core.model import Knowledge
 
 
 class KnowledgeMachine(RuleBasedStateMachine):
-    """Any sequence of changes, views, reclaims in two halves, and reloads."""
+    """Any sequence of changes, views, reclaims and spare segments in two halves, and reloads."""
 
     views: Bundle[Any] = Bundle("views")
 
@@ -53,6 +54,7 @@ class KnowledgeMachine(RuleBasedStateMachine):
         self.seqs: dict[str, int] = {}
         self.seq = 0
         self.plan: ReclaimPlan | None = None
+        self.spare: MemorySegment | None = None
 
     def expected(self) -> list[tuple[str, tuple[str, bytes, bytes], int]]:
         return [(key, self.model[key].parts, self.seqs[key]) for key in self.model.order()]
@@ -125,16 +127,29 @@ class KnowledgeMachine(RuleBasedStateMachine):
         self.plan = None
 
     @rule()
+    def make_spare(self):
+        self.spare = self.base.spare_due()
+        if self.spare is not None:
+            self.spare.touch()
+
+    @precondition(lambda self: self.spare is not None)
+    @rule()
+    def take_spare(self):
+        assert self.spare is not None
+        self.base.take_spare(self.spare)
+        self.spare = None
+
+    @rule()
     def reload(self):
         loaded = KnowledgeBase()
         for key, artifact, seq in self.base.view().entries():
             put(loaded, key, artifact, seq)
-        self.base, self.plan = loaded, None
+        self.base, self.plan, self.spare = loaded, None, None
 
     @rule()
     def reopen(self):
         """Now all keys are loaded ones, and what comes after replaces, removes and moves them."""
-        self.base, self.plan = reopened(self.base), None
+        self.base, self.plan, self.spare = reopened(self.base), None, None
 
     @invariant()
     def it_is_what_the_dictionary_is(self):

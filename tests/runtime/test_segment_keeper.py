@@ -1,4 +1,4 @@
-"""The reclaimer gives back what replaced vectors took, and nobody sees a difference."""
+"""The segment keeper has room ready, gives back what replaced vectors took, and nobody sees it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penin.core.knowledge import KnowledgeBase
-from penin.core.segments import MemorySegment
+from penin.core.segments import ROWS_MAX, MemorySegment
 from penin.errors import CorruptionError
-from penin.runtime.reclaimer import Reclaimer
+from penin.runtime.segment_keeper import SegmentKeeper
 from tests.runtime.stores import GatedFileSystem, RecordedLog, open_on, within
 
 KEYS = [f"k{number}" for number in range(3000)]
@@ -38,12 +38,12 @@ async def test_what_is_due_is_reclaimed_and_the_mapping_stays_what_it_was():
     knowledge_base = filled()
     assert knowledge_base.is_reclaim_due
     before = [(key, artifact.vector) for key, artifact in knowledge_base.items()]
-    reclaimer = Reclaimer(knowledge_base, RecordedLog())
-    running = asyncio.ensure_future(reclaimer.run())
-    reclaimer.note_applied(3)
+    keeper = SegmentKeeper(knowledge_base, RecordedLog())
+    running = asyncio.ensure_future(keeper.run())
+    keeper.note_applied(3)
     await until_reclaimed(knowledge_base)
     assert [(key, artifact.vector) for key, artifact in knowledge_base.items()] == before
-    reclaimer.close()
+    keeper.close()
     await within(running)
 
 
@@ -58,6 +58,26 @@ async def test_an_open_store_reclaims_while_vectors_are_replaced():
         await until_reclaimed(knowledge_base)
         assert len(knowledge_base) == len(KEYS) // 2
         assert all(artifact.vector == [4.0] * 8 for artifact in knowledge_base.values())
+
+
+async def test_the_next_segment_is_ready_before_the_last_one_is_full():
+    knowledge_base = KnowledgeBase()
+    keeper = SegmentKeeper(knowledge_base, RecordedLog())
+    running = asyncio.ensure_future(keeper.run())
+    rows = np.arange(5000, dtype="<f4").repeat(32)
+    for first in range(0, 40_000, 5000):
+        keys = [f"k{number}" for number in range(first, first + 5000)]
+        knowledge_base.extend(keys, "<f4", rows.tobytes(), None, [1] * 5000)
+        keeper.note_applied(1)
+        while knowledge_base.is_spare_due or knowledge_base.columns()[0].wants_spare:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0)
+    (column,) = knowledge_base.columns()
+    assert column.tail is not None
+    assert column.spare is not None
+    assert [column.tail.capacity, column.spare.capacity] == [ROWS_MAX] * 2
+    assert [artifact.vector[0] for artifact in knowledge_base.values()] == [*range(5000)] * 8
+    keeper.close()
+    await within(running)
 
 
 class DamagedSegment(MemorySegment):
@@ -77,11 +97,11 @@ async def test_what_is_damaged_is_left_where_it_is_and_logged():
     knowledge_base.load([(segment, keys)])
     for key in keys[:60]:
         knowledge_base.remove(key)
-    reclaimer = Reclaimer(knowledge_base, log)
-    running = asyncio.ensure_future(reclaimer.run())
-    reclaimer.note_applied(2)
+    keeper = SegmentKeeper(knowledge_base, log)
+    running = asyncio.ensure_future(keeper.run())
+    keeper.note_applied(2)
     await log.comes("reclaim.failed")
     assert knowledge_base.is_reclaim_due
     assert len(knowledge_base) == 40
-    reclaimer.close()
+    keeper.close()
     await within(running)
