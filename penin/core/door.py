@@ -87,11 +87,18 @@ def add_knowledge(key: str, artifact: NumericVectorArtifact) -> Message:
             "artifact.metadata", f"{len(metadata)} bytes of JSON are over {values.VALUE_BYTES_MAX}"
         )
     # As `encode_body` would have it, whose base64 takes six times as long.
-    raw = b'{"type":"add_knowledge","key":%b,"vector":{"dtype":"%b","data":"%b"},"metadata":%b}' % (
-        encode_body(name),
-        dtype.encode(),
-        b64encode(data),
-        metadata,
+    raw = b"".join(
+        (
+            b'{"type":"add_knowledge","key":',
+            encode_body(name),
+            b',"vector":{"dtype":"',
+            dtype.encode(),
+            b'","data":"',
+            b64encode(data),
+            b'"},"metadata":',
+            metadata,
+            b"}",
+        )
     )
     body = AddKnowledge(key=name, vector=Vector(dtype, data), metadata=metadata)  # type: ignore[arg-type]
     return Message(raw, body)

@@ -78,16 +78,21 @@ class Mailbox:
         the message is applied all the same. Raises MailboxFullError when there is no room, or
         somebody waits for it already, and ClosedError (or what the mailbox was closed with).
         """
-        self._check_room()
         # Not `loop.create_future()`, a call more for the same class: this is every message's way.
         answer: asyncio.Future[Ack] = asyncio.Future(loop=self._loop)
-        self._append(Letter(message, answer, context))
+        self.put_for(answer, message, context)
         return answer
 
     def put_for(self, answer: Answer, message: Message, context: Context | None) -> None:
         """The same with an answer of the sender's own."""
-        self._check_room()
-        self._append(Letter(message, answer, context))
+        if (
+            self._refusal is not None
+            or self._waiting
+            or self._bytes >= self._bytes_max
+            or len(self._letters) + self._reserved >= self._messages_max
+        ):
+            raise self._refusal or MailboxFullError(self._messages_max)
+        self._append(answer, message, context)
 
     async def put_waiting(self, message: Message, context: Context | None) -> Ack:
         """Wait for room, in the order of asking, queue a message, and wait for its answer.
@@ -113,21 +118,12 @@ class Mailbox:
         if self._refusal is not None:
             raise self._refusal
         answer: asyncio.Future[Ack] = asyncio.Future(loop=self._loop)
-        self._append(Letter(message, answer, context))
+        self._append(answer, message, context)
         return await answer
 
-    def _check_room(self) -> None:
-        if (
-            self._refusal is not None
-            or self._waiting
-            or self._bytes >= self._bytes_max
-            or len(self._letters) + self._reserved >= self._messages_max
-        ):
-            raise self._refusal or MailboxFullError(self._messages_max)
-
-    def _append(self, letter: Letter) -> None:
-        self._letters.append(letter)
-        self._bytes += len(letter.message.raw)
+    def _append(self, answer: Answer, message: Message, context: Context | None) -> None:
+        self._letters.append(Letter(message, answer, context))
+        self._bytes += len(message.raw)
         if self._taker is not None:
             self._wake_taker()
 
