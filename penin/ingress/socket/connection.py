@@ -37,6 +37,7 @@ from penin.ingress.socket.address import is_allowed, is_gone, peer_of
 from penin.ingress.socket.lines import LONG_BYTES, TOO_LONG, TOO_MANY, Discarded, IncomingLines
 from penin.ingress.socket.parsing import Parsed, parsed, refused
 from penin.ingress.socket.queries import QUERIES, WAITING, Members
+from penin.ingress.socket.receiving import Receiver
 from penin.ingress.socket.subscription import SUBSCRIBE, subscribe
 
 if TYPE_CHECKING:
@@ -82,13 +83,14 @@ class _Request(msgspec.Struct):
         self.connection.note_answer()
 
 
-class Connection(asyncio.Protocol):
+class Connection(Receiver):
     """See the head of the module.
 
     `settled` is set when nothing is on its way any more after `stop`, `lost` when it is gone.
     """
 
     def __init__(self, server: SocketServer) -> None:
+        super().__init__()
         self.settled = asyncio.Event()
         self.lost = asyncio.Event()
         self._server = server

@@ -13,13 +13,14 @@ from anyio import to_thread
 
 from penin.errors import ForbiddenError, NotRunningError
 from penin.ingress.socket.address import SOCKET_NAME, fitting
+from penin.ingress.socket.receiving import Receiver
 from penin.ingress.socket.wire import Reply, decode_reply
 
 UNSENT_BYTES_MAX: Final = 2**20
 """With more than this unsent, nothing more is written."""
 
 
-class Link(asyncio.Protocol):
+class Link(Receiver):
     """One connection to a worker: each reply is handed to `on_reply`, in order.
 
     `stopping` is why the worker stops, once it has said so; `on_stopping` is told, too. `lost` is
@@ -31,6 +32,7 @@ class Link(asyncio.Protocol):
         on_reply: Callable[[Reply], None],
         on_stopping: Callable[[str], None] = lambda _: None,
     ) -> None:
+        super().__init__()
         self.lost = asyncio.Event()
         self.room = asyncio.Event()
         self.room.set()
