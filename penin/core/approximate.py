@@ -62,9 +62,7 @@ def nearest_with(view: KnowledgeView, query: Query, covered: Covered | None) -> 
             return None
         found.search(after_seq=covered.seq)
     live_count = sum(
-        int(np.count_nonzero(block.live))
-        for block in found.blocks
-        if block.dimension == len(query.vector)
+        block.live_count for block in found.blocks if block.dimension == len(query.vector)
     )
     return Answer(found.neighbours(), found.searched_count, live_count)
 
@@ -82,7 +80,7 @@ def _add(found: Found, covered: Covered) -> int:
             continue
         if where and not fits(block.metadata(row), where):
             continue
-        vectors.append(block.artifact(row).array.astype(np.float64))
+        vectors.append(block.vector(row))
         places.append(place_of(number, row))
     if places:
         rows = np.arange(len(places))

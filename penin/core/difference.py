@@ -15,9 +15,10 @@ from typing import Any, Literal
 import msgspec
 
 from penin.core import values
+from penin.core.blocks import Block
 from penin.core.histories import History
 from penin.core.knowledge import KnowledgeBase
-from penin.core.segments import Block, Segment
+from penin.core.segments import Segment
 from penin.core.state import SCORE_HISTORY, State
 
 _encode = msgspec.json.Encoder().encode

@@ -17,12 +17,13 @@ from typing import Final, NoReturn
 import msgspec
 
 from penin.core.artifacts import NumericVectorArtifact
+from penin.core.blocks import Block
 from penin.core.columns import Column
 from penin.core.key_map import ROW_MASK, KeyMap
 from penin.core.knowledge_view import KnowledgeView
 from penin.core.mapped import SealedSegment
 from penin.core.reclaim import ReclaimPlan, neighbours
-from penin.core.segments import ROW_BITS, Block, Kind, MemorySegment, Segment
+from penin.core.segments import ROW_BITS, Kind, MemorySegment, Segment
 
 _NO_METADATA: Final = b"{}"
 

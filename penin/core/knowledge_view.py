@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from penin.core.artifacts import NumericVectorArtifact
-from penin.core.segments import Block
+from penin.core.blocks import Block
 
 
 class KnowledgeView:

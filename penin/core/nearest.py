@@ -36,8 +36,9 @@ from numpy.typing import NDArray
 
 from penin.core import values
 from penin.core.artifacts import NumericVectorArtifact, vector_array
+from penin.core.blocks import Block
 from penin.core.knowledge_view import KnowledgeView
-from penin.core.segments import ROW_BITS, Block
+from penin.core.segments import ROW_BITS
 from penin.errors import RefusedTypeError, RefusedValueError
 
 Metric = Literal["cosine", "dot", "euclidean"]

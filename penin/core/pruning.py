@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from penin.core import door
-from penin.core.segments import Block
+from penin.core.blocks import Block
 from penin.core.transitions import Message
 from penin.errors import RefusedTypeError, RefusedValueError
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX, Block, MemorySegment, Segment
+from penin.core.blocks import Block
+from penin.core.segments import ROWS_MAX, SEGMENT_BYTES_MAX, MemorySegment, Segment
 
 
 class ReclaimPlan:

@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 
 from penin.core import values
+from penin.core.blocks import Block
 from penin.core.histories import History
 from penin.core.knowledge import KnowledgeBase
-from penin.core.segments import Block, Kind
+from penin.core.segments import Kind
 from penin.core.state import SCORE_HISTORY, State
 
 

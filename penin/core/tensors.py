@@ -47,7 +47,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penin.core import values
-from penin.core.segments import Block, Kind
+from penin.core.blocks import Block
+from penin.core.segments import Kind
 from penin.core.snapshots import Envelope
 from penin.core.state import SCORE_HISTORY, StateView
 from penin.storage.mapped import (
@@ -206,7 +207,7 @@ class _Column:
         self._blocks = blocks
 
     def size(self) -> ColumnSize:
-        rows = sum(int(np.count_nonzero(block.live)) for block in self._blocks)
+        rows = sum(block.live_count for block in self._blocks)
         keys, metadata = (
             sum(int(np.diff(ends(block))[block.live].sum()) for block in self._blocks)
             for ends in (Block.key_ends, Block.metadata_ends)

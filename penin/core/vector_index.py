@@ -22,9 +22,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from penin.core.blocks import Block
 from penin.core.knowledge_view import KnowledgeView
 from penin.core.nearest import Metric, Numbers, Query, norms_of
-from penin.core.segments import Block
 from penin.errors import CorruptionError, FormatError, UsageError
 
 FORMAT: Final = "penin-index"

@@ -108,7 +108,7 @@ class KnowledgeMachine(RuleBasedStateMachine):
     def a_view_shows_what_it_showed(self, taken):
         view, expected = taken
         assert entries_of(view) == expected
-        assert len(view) == len(expected)
+        assert len(view) == len(expected) == sum(block.live_count for block in view.blocks())
         assert list(view.keys()) == [key for key, _, _ in expected]
         assert in_blocks(view) == [(key, *parts[1:], seq) for key, parts, seq in expected]
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penin.core import segments
-from penin.core.segments import Block, MemorySegment
+from penin.core.blocks import Block
+from penin.core.segments import MemorySegment
 
 rows = st.lists(
     st.tuples(
