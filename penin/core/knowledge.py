@@ -313,8 +313,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
     def spare_due(self) -> MemorySegment | None:
         """A segment that will be wanted soon, for `touch` in another thread and then `take_spare`.
 
-        Memory that is written for the first time takes several times as long; a column that is
-        large enough has the next segment ready when its last one is half full.
+        Memory that is written for the first time takes several times as long.
         """
         while self._short:
             kind, column = self._short.popitem()
