@@ -80,6 +80,19 @@ class NumericVectorArtifact:
         artifact._metadata = metadata  # noqa: SLF001
         return artifact
 
+    @classmethod
+    def from_bytes(cls, dtype: str, data: bytes, metadata: bytes) -> NumericVectorArtifact:
+        """The artifact of numbers that somebody hands in as bytes, with what `take_object` gave.
+
+        Raises as the constructor does, and ValueError where they are no numbers of this dtype.
+        """
+        if dtype not in DTYPES:
+            raise RefusedValueError("dtype", f"{values.shown(dtype)} is no dtype of a vector")
+        array = np.frombuffer(data, dtype)
+        if _sound_dtype(array) is None:
+            vector_array(array, "vector")
+        return cls.from_parts(dtype, data, metadata)
+
     @property
     def vector(self) -> list[Any]:
         """The numbers as a new list of int or float, exactly as they went in."""

@@ -74,7 +74,9 @@ def _exact(body: Sendable) -> Message:
 # -- one transition each ----------------------------------------------------------------------
 
 
-def add_knowledge(key: str, artifact: NumericVectorArtifact) -> Message:
+def add_knowledge(
+    key: str, artifact: NumericVectorArtifact, sender: Sender | None = None
+) -> Message:
     """`artifact` under `key`."""
     name = check_name(key, "key")
     if not isinstance(artifact, NumericVectorArtifact):
@@ -87,21 +89,14 @@ def add_knowledge(key: str, artifact: NumericVectorArtifact) -> Message:
             "artifact.metadata", f"{len(metadata)} bytes of JSON are over {values.VALUE_BYTES_MAX}"
         )
     # As `encode_body` would have it, whose base64 takes six times as long.
-    raw = b"".join(
-        (
-            b'{"type":"add_knowledge","key":',
-            encode_body(name),
-            b',"vector":{"dtype":"',
-            dtype.encode(),
-            b'","data":"',
-            b64encode(data),
-            b'"},"metadata":',
-            metadata,
-            b"}",
-        )
+    head = b'{"type":"add_knowledge","key":%b,"vector":{"dtype":"%b","data":"' % (
+        encode_body(name),
+        dtype.encode(),
     )
-    body = AddKnowledge(key=name, vector=Vector(dtype, data), metadata=metadata)  # type: ignore[arg-type]
-    return Message(raw, body)
+    end, origin = (b"}", None) if sender is None else (sender.member, sender.origin)
+    raw = b"".join((head, b64encode(data), b'"},"metadata":', metadata, end))
+    vector = Vector(dtype, data)
+    return Message(raw, AddKnowledge(key=name, vector=vector, metadata=metadata, origin=origin))  # type: ignore[arg-type]
 
 
 def remove_knowledge(key: str, if_seq: int | None = None) -> Message:
@@ -165,6 +160,12 @@ def add_task(task: Mapping[str, Any]) -> Message:
     # A dictionary is an object: a call less, on the way of every task.
     raw = take_value(task, "task") if type(task) is dict else take_object(task, "task")
     return Message(b'{"type":"add_task","task":%b}' % raw, AddTask(task=raw))  # type: ignore[arg-type]
+
+
+def taken_task(raw: bytes, sender: Sender) -> Message:
+    """The same of what `take_object` gave for a task, with who sent it."""
+    body = AddTask(task=raw, origin=sender.origin)  # type: ignore[arg-type]
+    return Message(b'{"type":"add_task","task":%b%b' % (raw, sender.member), body)
 
 
 def add_score(score: float) -> Message:
