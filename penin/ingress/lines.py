@@ -41,7 +41,7 @@ from penin.errors import (
 from penin.ingress.chunks import Input
 from penin.ingress.rejected import RejectedLines
 from penin.ingress.splitting import LINE_BYTES_MAX, Line, split_lines
-from penin.ingress.typed import typed_message
+from penin.ingress.typed import is_typed, typed_message
 from penin.logs import EventLog
 
 if TYPE_CHECKING:
@@ -335,7 +335,8 @@ class LineSource:
 def read_message(line: bytes, origin: Origin) -> Message:
     """The message in a line. Raises RefusedError for everything that is none."""
     try:
-        return typed_message(line, sender(origin)) or message_of(decode_line(line), origin)
+        taken = typed_message(line, sender(origin)) if is_typed(line) else None
+        return taken or message_of(decode_line(line), origin)
     except RefusedError:
         raise
     except RecursionError as error:

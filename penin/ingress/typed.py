@@ -22,12 +22,17 @@ _decode_value: Final = msgspec.json.Decoder().decode
 _decode: Final = msgspec.json.Decoder(AddKnowledge | AddTask).decode
 
 
+def is_typed(line: bytes) -> bool:
+    """Whether a line may be one of these."""
+    return line.startswith(_BEGINNINGS)
+
+
 def typed_message(line: bytes, sender: Sender) -> Message | None:
     """The message in a line, as `penin.core.vocabulary` makes it.
 
     None for any other line, and for one that is refused: the vocabulary has the reason.
     """
-    if not line.startswith(_BEGINNINGS):
+    if not is_typed(line):
         return None
     try:
         body = _decode(line)
