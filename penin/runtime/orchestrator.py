@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from penin.core import door
 from penin.core.artifacts import NumericVectorArtifact
 from penin.core.nearest import Metric, Neighbour, nearest, query_of
-from penin.core.pruning import pruning_of
+from penin.core.pruning import Pruning, pruning_of
 from penin.core.reader import StateReader
 from penin.core.state import State
 from penin.core.transitions import Ack, Message
@@ -95,10 +95,16 @@ class EmbeddedOrchestrator:
         self, *, prefix: str | None = None, before_seq: int | None = None
     ) -> int:
         """See `AsyncOrchestrator`."""
-        wanted = pruning_of(prefix, before_seq)
+        return await self._prune(pruning_of(prefix, before_seq), self._deliver)
+
+    async def prune_for(self, sender: door.Sender, wanted: Pruning) -> int:
+        """`prune_knowledge`, with removals that name a sender."""
+        return await self._prune(wanted, lambda each: self._deliver(door.sent_by(each, sender)))
+
+    async def _prune(self, wanted: Pruning, deliver: Callable[[Message], Awaitable[Ack]]) -> int:
         self._check_open()
         view, settings = self.view.knowledge_base.view(), self._supervisor.settings
-        return await prune(view, wanted, self._deliver, settings)
+        return await prune(view, wanted, deliver, settings)
 
     async def extend_knowledge(
         self,

@@ -14,22 +14,29 @@ from penin.core import door
 from penin.core.transitions import Message, Origin
 
 _MODULE: Final = "opentelemetry.trace"
-_PYTHON: Final = Origin("python")
+PYTHON: Final = Origin("python")
 _modules: Final = sys.modules
 
 
-def traced(message: Message) -> Message:
-    """The message with the sender's current span as `from.trace`, as W3C writes a traceparent.
+def traced(message: Message, sender: Origin = PYTHON) -> Message:
+    """The message with the sender's current span as `from.trace`.
 
-    The same message where there is no span, or where the message tells its trace itself. Raises
-    RefusedValueError where it is too large with it.
+    The same message where there is no span, or where the message tells its trace itself. `sender`
+    is who sends one that does not say. Raises RefusedValueError where it is too large with it.
     """
-    trace = _modules.get(_MODULE)
-    if trace is None:
+    trace = current_trace()
+    origin = message.body.origin or sender
+    if trace is None or origin.trace is not None:
         return message
-    span = trace.get_current_span().get_span_context()
-    origin = message.body.origin or _PYTHON
-    if not span.is_valid or origin.trace is not None:
-        return message
-    parent = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
-    return door.sent_by(message, door.sender(msgspec.structs.replace(origin, trace=parent)))
+    return door.sent_by(message, door.sender(msgspec.structs.replace(origin, trace=trace)))
+
+
+def current_trace() -> str | None:
+    """The caller's current span, as W3C writes a traceparent; None where there is none."""
+    module = _modules.get(_MODULE)
+    if module is None:
+        return None
+    span = module.get_current_span().get_span_context()
+    if not span.is_valid:
+        return None
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"

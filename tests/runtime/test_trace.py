@@ -26,16 +26,15 @@ class SpanContext(NamedTuple):
     is_valid: bool
 
 
+VALID = SpanContext(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, 1, is_valid=True)
 INVALID = SpanContext(0, 0, 0, is_valid=False)
 
 
 class Span:
     """What `opentelemetry.trace.get_current_span` returns."""
 
-    def __init__(self):
-        self.context = SpanContext(
-            0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, 1, is_valid=True
-        )
+    def __init__(self, context=VALID):
+        self.context = context
 
     def get_span_context(self):
         return self.context

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from penin.core import door
-from penin.core.transitions import Ack, Message, Origin
+from penin.core.transitions import Ack, Message
 from penin.errors import (
     BusyError,
     ClosedError,
@@ -36,7 +36,7 @@ from penin.ingress.socket import wire
 from penin.ingress.socket.address import is_allowed, is_gone, peer_of
 from penin.ingress.socket.lines import LONG_BYTES, TOO_LONG, TOO_MANY, Discarded, IncomingLines
 from penin.ingress.socket.parsing import Parsed, parsed, refused
-from penin.ingress.socket.queries import QUERIES, WAITING, Members
+from penin.ingress.socket.queries import QUERIES, WAITING, Asked, Members
 from penin.ingress.socket.receiving import Receiver
 from penin.ingress.socket.subscription import SUBSCRIBE, subscribe
 
@@ -53,7 +53,6 @@ LINES_AT_ONCE: Final = 64
 """So many lines are taken from one connection before it is another one's turn."""
 REFUSED_WAIT_S: Final = 1.0
 """How long a connection that is not let in may take to read why."""
-SOURCE: Final = "socket"
 
 
 class _Request(msgspec.Struct):
@@ -102,6 +101,7 @@ class Connection(Receiver):
         self._query_type = ""
         self._has_query = False  # nothing behind it is taken
         self._is_subscribed = False  # nothing that comes after that is looked at
+        self._is_following = False  # it is answered that it is: only the client ends it
         self._room = asyncio.Event()  # the other end reads
         self._room.set()
         self._is_waiting = False  # one line is read on a thread, or waits for the mailbox
@@ -118,8 +118,7 @@ class Connection(Receiver):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=UNREAD_BYTES_MAX)
         peer = peer_of(transport.get_extra_info("socket"))
-        origin = Origin(SOURCE, None if peer is None else f"process {peer[0]}")
-        self._sender = door.sender(origin)
+        self._sender = door.sender(wire.sender_of(None if peer is None else peer[0]))
         refusal: PeninError | None = self._server.refusal()
         if peer is not None and not is_allowed(peer[1]):
             refusal = ForbiddenError(f"this worker belongs to another user than {peer[1]}")
@@ -141,8 +140,9 @@ class Connection(Receiver):
         if self._is_last_said:
             return False
         self._is_at_end = True
-        self._lines.end()
-        if self._query_type == SUBSCRIBE:
+        if not self._is_subscribed:
+            self._lines.end()
+        if self._is_following:
             self._transport.close()
         self._server.give_turn(self)
         return True
@@ -263,7 +263,7 @@ class Connection(Receiver):
             self._server.refused += 1
             self._server.log.warning(
                 "message.refused",
-                source=SOURCE,
+                source=wire.SOURCE,
                 field=error.field,
                 reason=error.reason,
                 **({} if self._sender.origin.name is None else {"name": self._sender.origin.name}),
@@ -305,18 +305,25 @@ class Connection(Receiver):
         if self._transport.is_closing():
             await self.lost.wait()  # which ends this task
         self._transport.write(line)
+        if self._query_type == SUBSCRIBE:
+            self._is_following = True
+            if self._is_at_end:
+                self._transport.close()
         await asyncio.sleep(0)
         await self._room.wait()
 
     def _begin(self, request: _Request) -> None:
         request.has_begun = True
         self._query_type = request.type
-        if request.type == SUBSCRIBE and self._is_at_end:
-            self._transport.close()
         query = subscribe if request.type == SUBSCRIBE else QUERIES[request.type]
-        self._query = self._start(
-            query(self._server.supervisor, request.head, request.members, self._write_with_room)
+        asked = Asked(
+            self._server.supervisor,
+            self._sender,
+            request.head,
+            request.members,
+            self._write_with_room,
         )
+        self._query = self._start(query(asked))
         self._query.add_done_callback(partial(_end_query, request))
 
     def _start(self, coroutine: Any) -> asyncio.Task[Any]:

@@ -31,6 +31,7 @@ from penin.runtime.open import check_platform
 from penin.runtime.sealer import Sealer
 from penin.runtime.status import WorkerStatus
 from penin.runtime.store import MEMORY, resolved
+from penin.runtime.trace import current_trace
 from penin.runtime.transaction import TransactionBuilder
 
 WAIT_S: Final = 10.0
@@ -143,7 +144,11 @@ class RemoteOrchestrator:
     ) -> int:
         """See `AsyncOrchestrator`."""
         pruning_of(prefix, before_seq)
-        answer = await self._asking.ask("prune_knowledge", prefix=prefix, before_seq=before_seq)
+        asked: dict[str, Any] = {"prefix": prefix, "before_seq": before_seq}
+        trace = current_trace()
+        if trace is not None:
+            asked["from"] = msgspec.structs.replace(self._sender.origin, trace=trace)
+        answer = await self._asking.ask("prune_knowledge", **asked)
         removed: int = decode_value(answer.value)
         return removed
 

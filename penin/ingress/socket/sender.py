@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ from penin.errors import (
     OutcomeUnknownError,
     PeninError,
 )
+from penin.ingress.socket import wire
 from penin.ingress.socket.link import Link, dial
 from penin.ingress.socket.wire import Reply, error_of
 from penin.runtime.mailbox import Letter, Mailbox
@@ -74,6 +76,7 @@ class Sender:
         on_lost: Callable[[], None],
         on_ack: Callable[[Ack], None],
     ) -> None:
+        self.origin = wire.sender_of(os.getpid())  # who sends a message that has a trace
         self._directory = directory
         self._wait_s = wait_s
         self._on_link = on_link
@@ -101,11 +104,11 @@ class Sender:
 
     def put(self, message: Message) -> asyncio.Future[Ack]:
         """A future of the answer, as `Mailbox.put`."""
-        return self._mailbox.put(traced(message), None)
+        return self._mailbox.put(traced(message, self.origin), None)
 
     def deliver(self, message: Message) -> Awaitable[Ack]:
         """The same, where there is no room after waiting for it."""
-        message = traced(message)
+        message = traced(message, self.origin)
         link = self._link
         if link is not None and not self._sent and self._is_free(link):
             return self._send_at_once(link, message)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from anyio import CancelScope, move_on_after, to_thread
 
 from penin.errors import BusyError, ClosedError, PeninError, UsageError
+from penin.ingress.socket import wire
 from penin.ingress.socket.address import SOCKET_NAME, listening_socket
-from penin.ingress.socket.connection import SOURCE, Connection
+from penin.ingress.socket.connection import Connection
 from penin.ingress.socket.lines import LongLines
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class SocketServer:
         self.supervisor = supervisor
         self.orchestrator: EmbeddedOrchestrator = supervisor.orchestrator
         self.log: EventLog = supervisor.log
-        supervisor.metrics.refusals[SOURCE] = lambda: self.refused
+        supervisor.metrics.refusals[wire.SOURCE] = lambda: self.refused
         path = directory / SOCKET_NAME
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -69,7 +70,7 @@ class SocketServer:
         server: asyncio.AbstractServer | None = None
         try:
             server = await loop.create_unix_server(lambda: Connection(self), sock=listening)
-            self.log.info("ingress.opened", source=SOURCE, name=str(path))
+            self.log.info("ingress.opened", source=wire.SOURCE, name=str(path))
             supervisor.servers.note_ready()
             await loop.create_future()
         finally:
@@ -79,7 +80,7 @@ class SocketServer:
             with CancelScope(shield=True):
                 await self._end(path)
             seconds = round(loop.time() - begun_s, 6)
-            self.log.info("ingress.ended", source=SOURCE, name=str(path), seconds=seconds)
+            self.log.info("ingress.ended", source=wire.SOURCE, name=str(path), seconds=seconds)
 
     def refusal(self) -> PeninError | None:
         """Why one more connection is not let in, if it is not."""

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from anyio import to_thread
 
-from penin.ingress.socket import wire
-from penin.ingress.socket.queries import Members, Write, check_members, whole
+from penin.ingress.socket.queries import Asked, check_members, whole
 from penin.runtime.following import JournalFollower
 from penin.runtime.ledger import entries_of, journal_of
 from penin.storage.commits import Commit
-
-if TYPE_CHECKING:
-    from penin.runtime.supervisor import Supervisor
 
 SUBSCRIBE: Final = "subscribe"
 PART_BYTES: Final = 2**18
@@ -25,28 +21,28 @@ PART_BYTES: Final = 2**18
 _encode: Final = msgspec.json.Encoder().encode
 
 
-async def subscribe(supervisor: Supervisor, head: bytes, members: Members, write: Write) -> None:
+async def subscribe(asked: Asked) -> None:
     """Write the transitions from `from_seq` on, past ones and then each that becomes durable.
 
     Ends only by cancellation, or raises what reading the journal raises: NotKeptError for a place
     before what is kept, also where the reader is so slow that a checkpoint overtakes it.
     """
-    check_members(members, ("from_seq",))
-    orchestrator, directory = supervisor.orchestrator, supervisor.store.directory
+    check_members(asked.members, ("from_seq",))
+    orchestrator, store = asked.supervisor.orchestrator, asked.supervisor.store
     assert orchestrator is not None
-    fs = supervisor.store.fs
+    fs, directory = store.fs, store.directory
     assert directory is not None
     assert fs is not None
     default = orchestrator.durable_seq + 1
-    from_seq = whole(members, "from_seq", at_least=1, default=default)
+    from_seq = whole(asked.members, "from_seq", at_least=1, default=default)
     follower = JournalFollower(fs, directory, from_seq)
     await to_thread.run_sync(follower.check)
-    await write(wire.value_line(head, b"%d" % from_seq))
+    await asked.answer(b"%d" % from_seq)
     while True:
         await orchestrator.durable(follower.next_seq)
         commits = follower.commits(orchestrator.durable_seq)
         while lines := await to_thread.run_sync(_next_lines, commits, directory, from_seq):
-            await write(lines)
+            await asked.write(lines)
 
 
 def _next_lines(commits: Iterator[Commit], directory: Path, from_seq: int) -> bytes:

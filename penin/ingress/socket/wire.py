@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from penin.core.transitions import OK, Ack
+from penin.core.transitions import OK, Ack, Origin
 from penin.errors import (
     BusyError,
     ClosedError,
@@ -30,6 +30,7 @@ from penin.errors import (
     UsageError,
 )
 
+SOURCE: Final = "socket"
 REQUEST_CHARACTERS_MAX: Final = 128
 REQUEST_NUMBER_MAX: Final = 2**63 - 1
 STOPPING_LINE: Final = b'{"stopping":%b}\n'
@@ -112,6 +113,11 @@ def ack_line(head: bytes, ack: Ack) -> bytes:
         ack.result.encode(),
         ack.failed_seq,
     )
+
+
+def sender_of(pid: int | None) -> Origin:
+    """Who sends what does not say it: the process at the other end."""
+    return Origin(SOURCE, None if pid is None else f"process {pid}")
 
 
 def value_line(head: bytes, value: bytes, seq: int | None = None) -> bytes:

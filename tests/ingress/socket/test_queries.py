@@ -8,7 +8,10 @@ import numpy as np
 from pybase64 import b64decode
 
 from penin import NumericVectorArtifact
+from penin.core.transitions import Origin
 from penin.ingress.socket import queries as queries_module
+from penin.runtime.ledger import Selection, read_entries
+from tests.fakes.crashable_filesystem import CrashableFileSystem
 from tests.ingress.socket.raw import score, served
 
 
@@ -91,6 +94,21 @@ async def test_the_nearest_come_best_first():
         keys = [[item["key"] for item in reply["items"]] for reply in found[1:]]
         assert keys == [["a", "b"], ["a"], ["b"]]
         assert found[3]["items"][0]["score"] == 1.2
+
+
+async def test_what_is_pruned_is_removed_by_who_asked_for_it():
+    put = [{"type": "add_knowledge", "key": key, "vector": [1.0]} for key in ("a-1", "a-2", "b")]
+    prune = {"type": "prune_knowledge", "prefix": "a-1"}
+    named = {"type": "prune_knowledge", "prefix": "a-", "from": {"source": "cron", "name": "n"}}
+    files = CrashableFileSystem()
+    async with served(files) as store, await store.connect() as raw:
+        found = await raw.ask(*put, prune, named, {**named, "from": {"source": 1}})
+        assert [reply.get("value") for reply in found[3:]] == [1, 1, None]
+        assert found[5]["error"]["field"] == "from.source"
+        removals = read_entries(store.directory, Selection(type="remove_knowledge"), files)
+        own, other = (entry.origin for entry in removals)
+    assert own == Origin("socket", f"process {os.getpid()}")
+    assert other == Origin("cron", "n")
 
 
 async def test_durable_waits_and_tells_how_far_it_is():

@@ -157,6 +157,19 @@ async def test_one_that_is_refused_ends_the_connection(tmp_path):
             raw.writer.close()
 
 
+async def test_one_whose_client_sends_no_more_is_answered_all_the_same(tmp_path):
+    async with served_on_disk(tmp_path) as store:
+        for members in ({}, {"from_seq": 0}, {"from_seq": "a"}, {"more": 1}):
+            raw = await store.connect()
+            raw.send(score(1.0), {"type": "subscribe", "request": 1, **members})
+            raw.writer.write_eof()
+            _, answer = await raw.replies(2)
+            assert answer["request"] == 1
+            assert answer["error"]["field"] in members if members else answer["value"] == 2
+            assert await raw.reply() is None
+            raw.writer.close()
+
+
 async def test_what_comes_after_a_subscription_is_not_looked_at(tmp_path):
     async with served_on_disk(tmp_path) as store:
         raw = await store.connect()
