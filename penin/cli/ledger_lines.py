@@ -17,6 +17,8 @@ from penin.runtime.ledger import PYTHON, Entry
 
 WIDTH: Final = 160
 """Of a line where stdout is no terminal."""
+SOURCE_WIDTH: Final = 8
+"""Of the longest source that is not a sender's own word, `eviction`."""
 _TIME_OF_DAY: Final = slice(11, 23)
 """The hour to the millisecond, in the form of the time of a commit."""
 _LEFT_OUT: Final = ("type",)
@@ -59,7 +61,7 @@ def text_of(entry: Entry, *, is_short: bool = False) -> Text:
     line = Text.assemble(
         (f"{entry.seq:>10}", "bold"),
         (f"  {entry.at[_TIME_OF_DAY] if is_short else entry.at}", "dim"),
-        (f"  {_shown(source):<6}", "blue"),
+        (f"  {_shown(source):<{SOURCE_WIDTH}}", "blue"),
         (f"  {_shown(kind):<18} ", "green"),
     )
     for name, value in members.items():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -75,24 +78,48 @@ def tail(
     check_type(type)
     place = None if since is None else _place(since)
     lines, files = EntryLines(json=json), files_of(key_from)
+    make = partial(Tail, directory, Selection(type=type, key=key), files)
     try:
-        found = Tail(directory, Selection(type=type, key=key), files)
+        found = _made(make) if follow else make()
+        if found is None:
+            found = _awaited(make, directory)
+            place, last = place or found.seq, None  # all of it has come since
         if place is not None:
             found.begin_at(place)
-        if last is not None or place is None:
-            entries = found.newest(LAST_DEFAULT if last is None else last)
-            if not all(map(lines.print, entries)):
-                return ExitCode.SUCCESS
-        elif not _print_now(found, lines):
-            return ExitCode.SUCCESS
-        while follow:
-            if found.has_changed() and not _print_now(found, lines):
-                break
-            if not _wait_for_reader():
-                break
+        if place is None and last is None:
+            last = LAST_DEFAULT
+        _show(found, lines, last, follow=follow)
     except FileNotFoundError as error:
         raise UsageError(f"--dir {dir}: {error.strerror}") from error
     return ExitCode.SUCCESS
+
+
+def _made(make: Callable[[], Tail]) -> Tail | None:
+    """What is made of a store; None where there is no store."""
+    try:
+        return make()
+    except FileNotFoundError:
+        return None
+
+
+def _awaited(make: Callable[[], Tail], directory: Path) -> Tail:
+    """The same once there is a store; where the reader has gone before, this ends the process."""
+    say(f"there is no store in {directory} yet; waiting for one")
+    while (found := _made(make)) is None:
+        if not _wait_for_reader():
+            raise typer.Exit(ExitCode.SUCCESS)
+    return found
+
+
+def _show(found: Tail, lines: EntryLines, last: int | None, *, follow: bool) -> None:
+    """Write the last ones, or all, and then what comes, until the reader has gone."""
+    if last is None:
+        is_read = _print_now(found, lines)
+    else:
+        is_read = all(map(lines.print, found.newest(last)))
+    while is_read and follow:
+        is_read = not found.has_changed() or _print_now(found, lines)
+        is_read = is_read and _wait_for_reader()
 
 
 def _place(since: str) -> int | str:

@@ -70,8 +70,13 @@ class _Watch:
         self._look = Look(str(directory))
 
     async def once(self, interval_s: float) -> int:
-        """Print one view, of the time between two looks."""
-        await self._first()
+        """Print one view, of the time between two looks.
+
+        Raises UsageError where no worker serves the store.
+        """
+        await self._again()
+        if self._look.status is None and self._look.problem != UNANSWERED:
+            raise UsageError(f"{self._directory}: {self._look.problem}")
         await anyio.sleep(interval_s)
         await self._again()
         with self._console.capture() as captured:
@@ -81,21 +86,12 @@ class _Watch:
 
     async def run(self, interval_s: float, show: Callable[[TopView], None]) -> int:
         """Show one view after the other, until it is interrupted or the terminal is gone."""
-        await self._first()
+        await self._again()
         while self._console.is_terminal:
             show(TopView(self._look))
             await anyio.sleep(interval_s)
             await self._again()
         return ExitCode.SUCCESS
-
-    async def _first(self) -> None:
-        """Look for the first time; UsageError where no worker serves the store."""
-        try:
-            await self._again()
-        finally:
-            is_there = self._look.status is not None
-        if not is_there and self._look.problem != UNANSWERED:
-            raise UsageError(f"{self._directory}: {self._look.problem}")
 
     async def _again(self) -> None:
         before = self._look.status

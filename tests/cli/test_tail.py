@@ -102,6 +102,29 @@ def test_a_reader_that_goes_ends_it_also_while_nothing_comes(place, store):
         assert process.stderr.read() == b""
 
 
+def test_a_store_that_is_not_there_yet_is_followed_from_its_first_transition_on(place):
+    (place / "lines.jsonl").write_bytes(scores(12))
+    with Penin(place, "tail", "-f", "-n", 2) as process:
+        assert f"there is no store in {place / STORE} yet" in process.said("waiting for one")
+        assert run_penin(place, "send", "lines.jsonl").code == ExitCode.SUCCESS
+        assert shown_seqs(process.output(12)) == list(range(1, 13))
+        process.signal(signal.SIGINT)
+        assert process.end() == 128 + signal.SIGINT
+
+
+def test_a_reader_that_goes_ends_the_waiting_for_a_store(place):
+    command = [sys.executable, "-m", "penin", "tail", "-f"]
+    with subprocess.Popen(
+        command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"waiting for one" in process.stderr.readline()
+        process.stdout.close()
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stderr.read() == b""
+
+
 def test_a_store_that_goes_while_it_is_followed_ends_it_with_a_sentence(place, store):
     with Penin(place, "tail", "-f", "-n", 1) as process:
         process.output(1)
@@ -129,7 +152,7 @@ def test_on_a_terminal_it_has_colours_and_fits(place, store):
     [
         (["-n", "-1"], "--last -1"),
         (["--since", "soon"], "--since"),
-        (["--dir", "nowhere", "-f"], "--dir nowhere: no journal here"),
+        (["--dir", "nowhere"], "--dir nowhere: no journal here"),
         (["--type", "add_scores", "-f"], "--type add_scores: it is none of add_knowledge, "),
     ],
 )

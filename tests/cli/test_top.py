@@ -154,7 +154,9 @@ def test_where_no_worker_runs_it_says_so(place):
 
 @pytest.mark.sliced
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_on_a_terminal_it_goes_on_over_a_restart_and_gives_the_terminal_back(place, number):
+def test_on_a_terminal_it_waits_for_a_worker_and_for_the_next_and_gives_the_terminal_back(
+    place, number
+):
     ours, theirs = pty.openpty()
     shown, changed = bytearray(), threading.Condition()
 
@@ -167,28 +169,29 @@ def test_on_a_terminal_it_goes_on_over_a_restart_and_gives_the_terminal_back(pla
         except OSError:  # the other end is closed
             return
 
-    def wait_for(text):
+    def wait_for(text, behind=0):
         with changed:
-            assert changed.wait_for(lambda: text.encode() in shown, PATIENCE_S), shown[-2000:]
+            is_there = changed.wait_for(lambda: text.encode() in shown[behind:], PATIENCE_S)
+            assert is_there, shown[-2000:]
 
     reader = threading.Thread(target=collect)
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     command = [sys.executable, "-m", "penin", "top", "--interval-s", "0.2"]
-    with Penin(place, "run", "workers:wait") as first:
-        first.output(1)
-        with subprocess.Popen(command, cwd=place, env=environment, stdout=theirs) as process:
-            os.close(theirs)
-            reader.start()
+    with subprocess.Popen(command, cwd=place, env=environment, stdout=theirs) as process:
+        os.close(theirs)
+        reader.start()
+        wait_for("no worker serves its socket")
+        with Penin(place, "run", "workers:wait") as first:
             wait_for(f"process {first.pid}")
             first.signal(signal.SIGKILL)
             first.end()
-            wait_for("no worker serves its socket")
-            with Penin(place, "run", "workers:wait") as second:
-                wait_for(f"process {second.pid}")
-                process.send_signal(number)
-                assert process.wait(PATIENCE_S) == 128 + number
-                second.signal(signal.SIGTERM)
-                second.end()
+        wait_for("no worker serves its socket", len(shown))
+        with Penin(place, "run", "workers:wait") as second:
+            wait_for(f"process {second.pid}")
+            process.send_signal(number)
+            assert process.wait(PATIENCE_S) == 128 + number
+            second.signal(signal.SIGTERM)
+            second.end()
     reader.join(PATIENCE_S)
     os.close(ours)
     assert b"\x1b[?1049h" in shown
