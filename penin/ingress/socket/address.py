@@ -78,6 +78,14 @@ def listening_socket(directory: Path) -> socket.socket:
     return made
 
 
+def remove_socket(directory: Path) -> None:
+    """Remove the name of the socket at its end; not what somebody has put in its place."""
+    path = directory / SOCKET_NAME
+    with contextlib.suppress(OSError):
+        if not _is_something_else(path):
+            path.unlink()
+
+
 def _is_something_else(path: Path) -> bool:
     try:
         return not stat.S_ISSOCK(path.lstat().st_mode)

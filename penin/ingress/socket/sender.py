@@ -191,7 +191,8 @@ class Sender:
         reply: Reply = greeting.result()
         if reply.error is not None:
             link.close()
-            raise error_of(reply.error)
+            said = f"{self._directory}: {reply.error.message}"
+            raise error_of(msgspec.structs.replace(reply.error, message=said))
         return msgspec.json.decode(reply.value, type=WorkerStatus)
 
     async def _pause(self, seconds: float) -> None:

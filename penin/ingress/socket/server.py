@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,7 +11,7 @@ from anyio import CancelScope, move_on_after, to_thread
 
 from penin.errors import BusyError, ClosedError, PeninError, UsageError
 from penin.ingress.socket import wire
-from penin.ingress.socket.address import SOCKET_NAME, listening_socket
+from penin.ingress.socket.address import SOCKET_NAME, listening_socket, remove_socket
 from penin.ingress.socket.connection import Connection
 from penin.ingress.socket.lines import LongLines
 
@@ -78,7 +77,7 @@ class SocketServer:
                 server.close()
             listening.close()
             with CancelScope(shield=True):
-                await self._end(path)
+                await self._end(directory)
             seconds = round(loop.time() - begun_s, 6)
             self.log.info("ingress.ended", source=wire.SOURCE, name=str(path), seconds=seconds)
 
@@ -148,10 +147,9 @@ class SocketServer:
 
     # -- the end ------------------------------------------------------------------------------
 
-    async def _end(self, path: Path) -> None:
+    async def _end(self, directory: Path) -> None:
         self._is_closing = True
-        with contextlib.suppress(OSError):
-            await to_thread.run_sync(path.unlink)
+        await to_thread.run_sync(remove_socket, directory)
         for connection in list(self.connections):
             connection.stop()
         with move_on_after(ANSWERS_WAIT_S):

@@ -108,6 +108,14 @@ async def test_the_socket_is_gone_when_the_store_is_closed(tmp_path):
         await penin.connect(tmp_path, wait_s=0.0)
 
 
+async def test_what_somebody_has_put_in_the_place_of_the_socket_stays(tmp_path):
+    path = tmp_path / SOCKET_NAME
+    async with served_on_disk(tmp_path):
+        path.unlink()
+        path.write_text("mine")
+    assert path.read_text() == "mine"
+
+
 def test_its_own_user_and_root_may(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert is_allowed(0)
@@ -123,7 +131,7 @@ async def test_another_user_is_told_so_and_can_do_nothing(monkeypatch):
             raw.send(score(1.0))
             assert (await raw.reply())["error"]["kind"] == "forbidden"
             assert await raw.reply() is None
-        with pytest.raises(ForbiddenError):
+        with pytest.raises(ForbiddenError, match=str(store.directory)):
             await within(penin.connect(store.directory))
         assert store.orchestrator.applied_seq == 0
 
