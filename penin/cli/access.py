@@ -69,6 +69,7 @@ class StoreAccess:
         SIGINT, SIGTERM and SIGHUP cancel the call, and what is on its way is answered.
         """
         failure: BaseException | None = None
+        self.log.bind(dir=str(self._directory))
         async with create_task_group() as group:
             await group.start(watch_signals, self)
             try:
@@ -137,6 +138,7 @@ class StoreAccess:
 
     async def _connected(self) -> AsyncOrchestrator:
         self._remote = await connect(self._directory, wait_s=0.0)
+        self.log.bind(store=self._remote.store)
         return self._remote
 
     async def _open_here(self) -> AsyncOrchestrator:

@@ -26,7 +26,7 @@ from anyio import move_on_after
 from anyio.abc import TaskStatus
 
 from penin.core.door import sender
-from penin.core.transitions import OK, Ack, Message, Origin
+from penin.core.transitions import OK, Ack, Message, MessageId, Origin
 from penin.core.vocabulary import message as message_of
 from penin.errors import (
     ClosedError,
@@ -58,6 +58,15 @@ FULL_PAUSE_S: Final = 1.0
 ANSWERS_WAIT_S: Final = 10.0
 
 _decode: Final = msgspec.json.Decoder().decode
+
+
+class _Named(msgspec.Struct):
+    """Any line, but for its `id`."""
+
+    id: MessageId | None = None
+
+
+_decode_named: Final = msgspec.json.Decoder(_Named).decode
 
 
 class Counts:
@@ -191,19 +200,21 @@ class LineSource:
             await self._keep(line)
             if line.is_last:
                 reason = f"longer than the {LINE_BYTES_MAX} bytes that a line may have"
-                self._note_refused(given, line, RefusedValueError("message", reason))
+                self._note_refused(given, line, RefusedValueError("message", reason), None)
             return
         if not line.data.strip():
             return
         origin = Origin(given.source, given.name, line.number)
+        is_long = len(line.data) > THREAD_BYTES
         try:
-            if len(line.data) > THREAD_BYTES:
+            if is_long:
                 message = await asyncio.to_thread(read_message, line.data, origin)
             else:
                 message = read_message(line.data, origin)
         except RefusedError as error:
             await self._keep(line)
-            self._note_refused(given, line, error)
+            named = await asyncio.to_thread(id_in, line.data) if is_long else id_in(line.data)
+            self._note_refused(given, line, error, named)
         else:
             await self._send(message, given, line)
 
@@ -217,9 +228,11 @@ class LineSource:
                     raise
                 await asyncio.sleep(FULL_PAUSE_S)
 
-    def _note_refused(self, given: Input, line: Line, error: RefusedError) -> None:
+    def _note_refused(self, given: Input, line: Line, error: RefusedError, id: str | None) -> None:
         self.counts.refused += 1
         names = {} if given.name is None else {"name": given.name}
+        if id is not None:
+            names["id"] = id
         self._log.warning(
             "message.refused",
             source=given.source,
@@ -281,7 +294,7 @@ class LineSource:
         except RefusedError as error:
             self._forget_oldest()
             await self._keep(sent.line)
-            self._note_refused(sent.given, sent.line, error)
+            self._note_refused(sent.given, sent.line, error, sent.message.body.id)
         else:
             self._forget_oldest()
             self.counts.note(ack, sent.message)
@@ -343,6 +356,14 @@ def read_message(line: bytes, origin: Origin) -> Message:
         raise RefusedValueError("message", "nested too deep") from error
     except PeninError as error:
         raise RefusedTypeError("message", str(error)) from error
+
+
+def id_in(line: bytes) -> str | None:
+    """The `id` that a line gives its message, whatever else is wrong with it, for the log."""
+    try:
+        return _decode_named(line).id
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def decode_line(line: bytes) -> Any:

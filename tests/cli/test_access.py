@@ -55,6 +55,24 @@ def said(place, *arguments):
     return process.code, process.out, process.err
 
 
+def test_a_message_that_the_worker_refuses_is_in_its_log_and_in_that_of_its_sender(place):
+    line = {"type": "add_score", "score": 1, "id": "m-7"}
+    bad = [line | {"score": 2}, line | {"score": "high"}]
+    with worker(place) as process:
+        assert send(place, jsonl(line)).code == ExitCode.SUCCESS
+        sending = send(place, jsonl(*bad))
+        assert sending.code == ExitCode.REFUSED_INPUT
+        theirs = process.event("message.refused")
+        assert theirs["name"] == f"process {sending.pid}"
+        status = json.loads("".join(said(place, "status", "--json")[1]))
+        process.signal(signal.SIGTERM)
+        assert process.end() == 0
+    told = [event for event in sending.events if event["event"] == "message.refused"]
+    assert {event["field"] for event in told} == {"id", "score"}
+    assert [event["id"] for event in [theirs, *told]] == ["m-7"] * 3
+    assert {event["store"] for event in [theirs, *told]} == {status["store"]}
+
+
 ASKED = [
     ("get", "a"),
     ("get", "a", "--json"),

@@ -23,7 +23,7 @@ from penin.errors import (
 )
 from penin.ingress import lines as lines_module
 from penin.ingress.chunks import Input
-from penin.ingress.lines import Counts, LineSource, read_message
+from penin.ingress.lines import Counts, LineSource, id_in, read_message
 from penin.ingress.rejected import RejectedLines
 from penin.ingress.splitting import LINE_BYTES_MAX
 from penin.logs import SilentLog
@@ -300,5 +300,23 @@ async def test_a_line_with_the_id_of_another_one_is_refused_and_kept_and_the_res
     assert (source.counts.taken, source.counts.refused, source.counts.is_complete) == (2, 1, True)
     assert (tmp_path / "rejected.jsonl").read_bytes() == lines[1]
     (refused,) = [event for event in events if event["event"] == "message.refused"]
-    assert (refused["line"], refused["field"]) == (2, "id")
+    assert (refused["line"], refused["field"], refused["id"]) == (2, "id", "a")
     assert refused["reason"] == "'a' was another message, with seq 1"
+
+
+@pytest.mark.parametrize(
+    ("line", "id"),
+    [
+        (b'{"id":"a","type":[{}],"score":"x"}', "a"),
+        (b'{"type":"add_score"}', None),
+        (b'{"id":""}', None),
+        (b'{"id":"%b"}' % (b"x" * 129), None),
+        (b'{"id":7}', None),
+        (b'{"id":"a"', None),
+        (b'["id"]', None),
+        (b'\xff{"id":"a"}', None),
+        (b'{"id":"a","x":' + b"[" * 1_000_000, None),
+    ],
+)
+def test_the_id_of_a_refused_line_is_known_where_it_can_be(line, id):
+    assert id_in(line) == id

@@ -20,10 +20,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import msgspec
-
 from penin.core import door
-from penin.core.transitions import Ack, Message
+from penin.core.transitions import Message
 from penin.errors import (
     BusyError,
     ClosedError,
@@ -35,9 +33,10 @@ from penin.errors import (
 from penin.ingress.socket import wire
 from penin.ingress.socket.address import is_allowed, is_gone, peer_of
 from penin.ingress.socket.lines import LONG_BYTES, TOO_LONG, TOO_MANY, Discarded, IncomingLines
-from penin.ingress.socket.parsing import Parsed, parsed, refused
-from penin.ingress.socket.queries import QUERIES, WAITING, Asked, Members
+from penin.ingress.socket.parsing import Parsed, Refusal, parsed, refused
+from penin.ingress.socket.queries import QUERIES, WAITING, Asked
 from penin.ingress.socket.receiving import Receiver
+from penin.ingress.socket.request import Request
 from penin.ingress.socket.subscription import SUBSCRIBE, subscribe
 
 if TYPE_CHECKING:
@@ -55,33 +54,6 @@ REFUSED_WAIT_S: Final = 1.0
 """How long a connection that is not let in may take to read why."""
 
 
-class _Request(msgspec.Struct):
-    """A request on its way; of a query its `type` and `members`, and whether it has begun.
-
-    It is the `Answer` to its message. `reply` is None until it is answered; a query has written its
-    reply by then.
-    """
-
-    connection: Connection
-    head: bytes
-    size: int = 0
-    reply: bytes | None = None
-    type: str = ""
-    members: Members = {}
-    has_begun: bool = False
-
-    def done(self) -> bool:
-        return self.reply is not None
-
-    def set_result(self, ack: Ack) -> None:
-        self.reply = wire.ack_line(self.head, ack)
-        self.connection.note_answer()
-
-    def set_exception(self, error: PeninError) -> None:
-        self.reply = wire.error_line(self.head, error)
-        self.connection.note_answer()
-
-
 class Connection(Receiver):
     """See the head of the module.
 
@@ -94,7 +66,7 @@ class Connection(Receiver):
         self.lost = asyncio.Event()
         self._server = server
         self._lines = IncomingLines(server.long_lines)
-        self._requests: deque[_Request] = deque()
+        self._requests: deque[Request] = deque()
         self._requests_bytes = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._query: asyncio.Task[None] | None = None
@@ -209,7 +181,7 @@ class Connection(Receiver):
     def _take(self, line: bytes | Discarded) -> None:
         if isinstance(line, Discarded):
             reason = TOO_MANY if line.is_busy else TOO_LONG
-            self._refuse(b"{", BusyError(reason) if line.is_busy else refused(reason))
+            self._refuse(b"{", BusyError(reason) if line.is_busy else refused(reason), None)
         elif len(line) > LONG_BYTES:
             self._is_waiting = True
             self._start(self._take_long(line))
@@ -226,10 +198,10 @@ class Connection(Receiver):
         """Bring a request on its way."""
         if isinstance(found, Message):
             self._send(head, found)
-        elif isinstance(found, RefusedError):
-            self._refuse(head, found)
+        elif isinstance(found, Refusal):
+            self._refuse(head, *found)
         else:
-            self._requests.append(_Request(self, head, type=found[0], members=found[1]))
+            self._requests.append(Request(self, head, type=found[0], members=found[1]))
             self._has_query = True
             if found[0] == SUBSCRIBE:
                 self._is_subscribed = True
@@ -237,7 +209,7 @@ class Connection(Receiver):
 
     def _send(self, head: bytes, message: Message) -> None:
         size = len(message.raw)
-        request = _Request(self, head, size)
+        request = Request(self, head, size, message.body.id)
         self._requests_bytes += size
         self._requests.append(request)
         try:
@@ -249,7 +221,7 @@ class Connection(Receiver):
         except PeninError as error:
             request.reply = wire.error_line(head, error)
 
-    async def _send_waiting(self, request: _Request, message: Message) -> None:
+    async def _send_waiting(self, request: Request, message: Message) -> None:
         try:
             request.set_result(await self._server.orchestrator.send(message))
         except PeninError as error:
@@ -258,17 +230,22 @@ class Connection(Receiver):
             self._is_waiting = False
             self._server.give_turn(self)
 
-    def _refuse(self, head: bytes, error: PeninError) -> None:
+    def note_refused(self, error: RefusedError, id: str | None) -> None:
+        """Count and log a message that is refused."""
+        self._server.refused += 1
+        told = {"name": self._sender.origin.name, "id": id}
+        self._server.log.warning(
+            "message.refused",
+            source=wire.SOURCE,
+            field=error.field,
+            reason=error.reason,
+            **{name: value for name, value in told.items() if value is not None},
+        )
+
+    def _refuse(self, head: bytes, error: PeninError, id: str | None) -> None:
         if isinstance(error, RefusedError):
-            self._server.refused += 1
-            self._server.log.warning(
-                "message.refused",
-                source=wire.SOURCE,
-                field=error.field,
-                reason=error.reason,
-                **({} if self._sender.origin.name is None else {"name": self._sender.origin.name}),
-            )
-        self._requests.append(_Request(self, head, reply=wire.error_line(head, error)))
+            self.note_refused(error, id)
+        self._requests.append(Request(self, head, reply=wire.error_line(head, error)))
 
     # -- answering ----------------------------------------------------------------------------
 
@@ -312,7 +289,7 @@ class Connection(Receiver):
         await asyncio.sleep(0)
         await self._room.wait()
 
-    def _begin(self, request: _Request) -> None:
+    def _begin(self, request: Request) -> None:
         request.has_begun = True
         self._query_type = request.type
         query = subscribe if request.type == SUBSCRIBE else QUERIES[request.type]
@@ -388,7 +365,7 @@ class Connection(Receiver):
         self._transport.abort()
 
 
-def _end_query(request: _Request, query: asyncio.Task[None]) -> None:
+def _end_query(request: Request, query: asyncio.Task[None]) -> None:
     """A query that has ended has written its reply, unless it says why not."""
     error = ClosedError(wire.CLOSED) if query.cancelled() else query.exception()
     if isinstance(error, PeninError):

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from penin.core.door import Sender
 from penin.core.transitions import Message
 from penin.core.vocabulary import message as message_of
 from penin.errors import PeninError, RefusedError, RefusedTypeError, RefusedValueError
-from penin.ingress.lines import decode_line
+from penin.ingress.lines import decode_line, id_in
 from penin.ingress.socket import wire
 from penin.ingress.socket.queries import QUERIES, Members
 from penin.ingress.socket.subscription import SUBSCRIBE
 from penin.ingress.typed import typed_message
 
-Parsed = Message | tuple[str, Members] | RefusedError
+
+class Refusal(NamedTuple):
+    """Why a line is refused, and the `id` that it gives its message."""
+
+    error: RefusedError
+    id: str | None
+
+
+Parsed = Message | tuple[str, Members] | Refusal
 """A message, a query with its members, or why it is neither."""
 
 
@@ -45,8 +53,8 @@ def parsed(line: bytes, sender: Sender) -> tuple[bytes, Parsed]:
         if error.field == "type" and "type" in content:
             queries = ", ".join(sorted((*QUERIES, SUBSCRIBE)))
             error = RefusedValueError("type", f"{error.reason}, and no query: {queries}")
-        return head, error
+        return head, Refusal(error, id_in(line))
     except RecursionError:
-        return head, refused("nested too deep")
+        return head, Refusal(refused("nested too deep"), id_in(line))
     except PeninError as error:
-        return head, RefusedTypeError("message", str(error))
+        return head, Refusal(RefusedTypeError("message", str(error)), id_in(line))

@@ -63,18 +63,19 @@ _decode_neighbour: Final = msgspec.json.Decoder(_Neighbour).decode
 class RemoteOrchestrator:
     """See `AsyncOrchestrator` for what every method promises. One event loop; not thread-safe.
 
-    What differs: `phase`, `applied_seq` and `durable_seq` are as far as this client knows, and
-    `stopping` is set while the worker stops, and for good once this is closed. A sender that is
-    cancelled has withdrawn its message if that was not sent yet. Where no worker is there, every
-    call waits for one for `wait_s`, and then raises NotRunningError: certainly not stored. A
-    message that a worker may have taken before it went away raises OutcomeUnknownError; with an
-    `id` it is sent again instead.
+    `store` is the id of the store. What differs: `phase`, `applied_seq` and `durable_seq` are as
+    far as this client knows, and `stopping` is set while the worker stops, and for good once this
+    is closed. A sender that is cancelled has withdrawn its message if that was not sent yet. Where
+    no worker is there, every call waits for one for `wait_s`, and then raises NotRunningError:
+    certainly not stored. A message that a worker may have taken before it went away raises
+    OutcomeUnknownError; with an `id` it is sent again instead.
     """
 
     def __init__(self, directory: Path, wait_s: float) -> None:
         self.phase = "starting"
         self.applied_seq = 0
         self.durable_seq = 0
+        self.store = ""
         self.stopping = asyncio.Event()
         self._directory = directory
         self._is_always_durable = False
@@ -111,6 +112,7 @@ class RemoteOrchestrator:
         self.applied_seq = max(self.applied_seq, status.applied_seq)
         self._note_durable(status.durable_seq)
         self.phase = status.phase
+        self.store = status.store
         if not self._is_closed:
             self.stopping.clear()
 
