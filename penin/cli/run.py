@@ -35,7 +35,6 @@ from penin.ingress.rejected import REJECTED_NAME, RejectedLines
 from penin.ingress.socket.server import SocketServer
 from penin.logs.owned import Logs, configure
 from penin.runtime.key_source import files_with
-from penin.runtime.metrics_server import MetricsServer
 from penin.runtime.run import Service
 from penin.runtime.ways_in import Companion, Server
 from penin.runtime.workers import make_workers
@@ -109,6 +108,8 @@ def _companions(metrics: str | None, *, anywhere: bool) -> list[Companion]:
     manager = service_manager()
     found: list[Companion] = [] if manager is None else [manager.run]
     if metrics is not None:
+        from penin.runtime.metrics_server import MetricsServer  # takes long
+
         found.append(MetricsServer(metrics, anywhere=anywhere).run)
     return found
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import typer
 
-from penin.cli.app import app
+from penin.cli.app import app_of
 from penin.cli.options import environment_name
 
 SHARED = ("run", "send", "import")
@@ -14,8 +14,9 @@ SHARED = ("run", "send", "import")
 
 def parameters(command: str) -> dict[str, Any]:
     """The options of a command by their parameter names, as typer has them."""
-    group: Any = typer.main.get_command(app)  # and then the command in it
-    for word in command.split():
+    words = command.split()
+    group: Any = typer.main.get_command(app_of(words[0]))  # and then the command in it
+    for word in words:
         group = group.commands[word]
     found = group.params
     return {
