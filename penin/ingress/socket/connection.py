@@ -292,7 +292,8 @@ class Connection(Receiver):
     def _begin(self, request: Request) -> None:
         request.has_begun = True
         self._query_type = request.type
-        query = subscribe if request.type == SUBSCRIBE else QUERIES[request.type]
+        newest = self._server.newest
+        query = QUERIES.get(request.type, partial(subscribe, newest=newest))
         asked = Asked(
             self._server.supervisor,
             self._sender,

@@ -14,6 +14,7 @@ from penin.ingress.socket import wire
 from penin.ingress.socket.address import SOCKET_NAME, listening_socket, remove_socket
 from penin.ingress.socket.connection import Connection
 from penin.ingress.socket.lines import LongLines
+from penin.ingress.socket.subscription import NewestLines
 
 if TYPE_CHECKING:
     from penin.logs import EventLog
@@ -39,6 +40,7 @@ class SocketServer:
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
         self.long_lines = LongLines()
+        self.newest = NewestLines()
         self.refused = 0  # messages
         self._turns: deque[Connection] = deque()
         self._has_turn: set[Connection] = set()

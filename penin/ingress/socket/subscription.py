@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from penin.ingress.socket.queries import Asked, check_members, whole
 from penin.runtime.following import JournalFollower
 from penin.runtime.ledger import entries_of, journal_of
 from penin.storage.commits import Commit
+from penin.storage.filesystem import FileSystem
 
 SUBSCRIBE: Final = "subscribe"
 PART_BYTES: Final = 2**18
@@ -21,7 +23,47 @@ PART_BYTES: Final = 2**18
 _encode: Final = msgspec.json.Encoder().encode
 
 
-async def subscribe(asked: Asked) -> None:
+class NewestLines:
+    """What comes, as lines: read once for all subscriptions of a store that wait for it."""
+
+    def __init__(self) -> None:
+        self._from_seq = 0
+        self._reading: asyncio.Future[tuple[bytes, int]] | None = None
+
+    async def read(
+        self, fs: FileSystem, directory: Path, from_seq: int, upto_seq: int
+    ) -> tuple[bytes, int]:
+        """The lines from a seq on, about `PART_BYTES` of them at most, and the seq behind them.
+
+        Raises what `JournalFollower` raises. Cancelled, it goes on for the others.
+        """
+        if self._reading is None or self._from_seq != from_seq:
+            follower = JournalFollower(fs, directory, from_seq)
+            self._from_seq = from_seq
+            self._reading = asyncio.ensure_future(
+                to_thread.run_sync(_newest_lines, follower, directory, upto_seq)
+            )
+            self._reading.add_done_callback(self._take_note)
+        return await asyncio.shield(self._reading)
+
+    def _take_note(self, reading: asyncio.Future[tuple[bytes, int]]) -> None:
+        """Keep what was read for those who come to it later; not a failure, nor what is large."""
+        is_kept = (
+            not reading.cancelled()
+            and reading.exception() is None
+            and len(reading.result()[0]) < PART_BYTES
+        )
+        if reading is self._reading and not is_kept:
+            self._reading = None
+
+
+def _newest_lines(follower: JournalFollower, directory: Path, upto_seq: int) -> tuple[bytes, int]:
+    begun_seq = follower.next_seq
+    lines = _next_lines(follower.commits(upto_seq), directory, begun_seq)
+    return lines, follower.next_seq
+
+
+async def subscribe(asked: Asked, newest: NewestLines) -> None:
     """Write the transitions from `from_seq` on, past ones and then each that becomes durable.
 
     Ends only by cancellation, or raises what reading the journal raises: NotKeptError for a place
@@ -39,9 +81,13 @@ async def subscribe(asked: Asked) -> None:
     await to_thread.run_sync(follower.check)
     await asked.answer(b"%d" % from_seq)
     while True:
-        await orchestrator.durable(follower.next_seq)
         commits = follower.commits(orchestrator.durable_seq)
         while lines := await to_thread.run_sync(_next_lines, commits, directory, from_seq):
+            await asked.write(lines)
+        while len(lines) < PART_BYTES:  # what comes is read with the others, as long as it keeps up
+            await orchestrator.durable(follower.next_seq)
+            upto_seq = orchestrator.durable_seq
+            lines, follower.next_seq = await newest.read(fs, directory, follower.next_seq, upto_seq)
             await asked.write(lines)
 
 

@@ -8,6 +8,8 @@ from base64 import b64encode
 
 import pytest
 
+from penin.errors import StorageError
+from penin.ingress.socket import subscription as subscription_module
 from tests.ingress.socket.raw import score, served_on_disk
 from tests.runtime.stores import within
 
@@ -146,6 +148,64 @@ async def test_a_slow_reader_holds_up_nobody_and_gets_everything(tmp_path):
 async def stops(connection):
     while connection._room.is_set():  # noqa: ASYNC110  # it has no event for the contrary
         await asyncio.sleep(0.001)
+
+
+async def test_what_comes_is_read_once_for_all_who_wait_for_it(tmp_path, monkeypatch):
+    reads = []
+
+    def noted(follower, *given):
+        reads.append(follower.next_seq)
+        return read(follower, *given)
+
+    read = subscription_module._newest_lines
+    monkeypatch.setattr(subscription_module, "_newest_lines", noted)
+    async with served_on_disk(tmp_path) as store:
+        raws = [(await subscribed(store))[0] for _ in range(20)]
+        for seq in range(1, 11):
+            await store.orchestrator.add_score(1.0)
+            assert [await seqs(raw, 1) for raw in raws] == [[seq]] * 20
+        for raw in raws:
+            raw.writer.close()
+    assert reads == list(range(1, 11))
+
+
+async def test_those_who_began_elsewhere_or_fall_behind_get_everything_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(subscription_module, "PART_BYTES", 500)
+    async with served_on_disk(tmp_path, keep_journal="forever") as store:
+        async with store.orchestrator.transaction() as t:
+            for _ in range(5):
+                t.add_score(0.0)
+        begins = [1, 3, 6, 9, 40, 150]
+        raws = [(await subscribed(store, from_seq=begin))[0] for begin in begins]
+        for number in range(195):
+            sending = store.orchestrator.add_score(float(number))
+            await (
+                sending if number % 7 else asyncio.gather(sending, store.orchestrator.checkpoint())
+            )
+        for begin, raw in zip(begins, raws, strict=True):
+            assert await seqs(raw, 200 - begin + 1) == list(range(begin, 201))
+            raw.writer.close()
+
+
+async def test_a_failure_to_read_ends_those_who_wait_and_not_those_who_come_later(
+    tmp_path, monkeypatch
+):
+    def failing(*_):
+        raise StorageError(tmp_path, "gone")
+
+    async with served_on_disk(tmp_path) as store:
+        raws = [(await subscribed(store))[0] for _ in range(3)]
+        with monkeypatch.context() as patch:
+            patch.setattr(subscription_module, "_newest_lines", failing)
+            await store.orchestrator.add_score(1.0)
+            for raw in raws:
+                assert (await raw.reply())["error"]["kind"] == "storage"
+                assert await raw.reply() is None
+                raw.writer.close()
+        raw, _ = await subscribed(store, from_seq=1)
+        await store.orchestrator.add_score(2.0)
+        assert await seqs(raw, 2) == [1, 2]
+        raw.writer.close()
 
 
 async def test_one_that_is_refused_ends_the_connection(tmp_path):
