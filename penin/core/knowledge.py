@@ -297,6 +297,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
             for tail in segments:
                 self._forget(tail)
             del self._columns[kind]
+            self._short.pop(kind, None)
 
     def _forget(self, segment: Segment) -> None:
         del self._segments[segment.number]
@@ -311,13 +312,10 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
         return bool(self._short)
 
     def spare_due(self) -> MemorySegment | None:
-        """A segment that will be wanted soon, for `touch` in another thread and then `take_spare`.
-
-        Memory that is written for the first time takes several times as long.
-        """
+        """A segment that will be wanted soon: for `touch` in a thread, and then `take_spare`."""
         while self._short:
             kind, column = self._short.popitem()
-            if self._columns.get(kind) is column and column.wants_spare:
+            if column.wants_spare:
                 return MemorySegment(kind, column.capacity_max)
         return None
 

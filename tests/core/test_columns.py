@@ -56,7 +56,13 @@ def test_a_large_column_wants_a_spare_segment_when_its_last_one_is_half_full() -
     assert column.spare is None
 
 
-def test_a_spare_segment_of_a_column_that_is_gone_is_let_go() -> None:
+def test_a_column_that_is_gone_wants_no_spare_segment_and_takes_none() -> None:
     base = KnowledgeBase()
+    keys = [f"k{number}" for number in range(ROWS_MAX // 2)]
+    base.extend(keys, "<f8", bytes(8 * len(keys)), None, [1] * len(keys))
+    assert base.is_spare_due
+    for key in keys:
+        base.remove(key)
+    assert not base.is_spare_due
     base.take_spare(MemorySegment(("<f8", 8), ROWS_MAX))
     assert base.columns() == []
