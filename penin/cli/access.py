@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio
 from anyio import CancelScope, create_task_group, to_thread
@@ -22,13 +22,15 @@ from penin.errors import (
 )
 from penin.ingress.socket.remote import RemoteOrchestrator, connect
 from penin.logs import EventLog
-from penin.logs.owned import Logs
 from penin.runtime.open import check_platform
 from penin.runtime.protocol import AsyncOrchestrator
 from penin.runtime.signals import watch_signals
 from penin.runtime.store import store_at
 from penin.runtime.supervisor import Supervisor
 from penin.settings import Settings
+
+if TYPE_CHECKING:
+    from penin.logs.owned import Logs
 
 T = TypeVar("T")
 

@@ -14,6 +14,8 @@ ABSENT = {"structlog", "rich", "http.server", "penin.cli.run", "penin.cli.top", 
     ("words", "needed"),
     [
         (["status", "--help"], {"rich"}),
+        (["get", "--help"], {"rich"}),
+        (["nearest", "--help"], {"rich"}),
         (["--version"], set()),
         (["run", "--help"], {"penin.cli.run", "structlog", "rich"}),
         (["top", "--help"], {"penin.cli.top", "rich"}),
