@@ -1,22 +1,21 @@
 """Where keys are, of which all are known at once: a hash table that is made by sorting.
 
 Dictionaries would take several times as long to fill, and hold an object for each key; this takes
-20 to 32 bytes a key, and a copy of the keys. The hash is that of `str`, as in a dictionary: Python
-draws a key for it in each process, so nobody can make up names that collide.
+20 to 32 bytes a key where segments are full, and a copy of the keys. The hash is that of `str`, as
+in a dictionary: Python draws a key for it in each process, so nobody can make up names that
+collide.
 """
 
 from __future__ import annotations
 
-import itertools
 from array import array
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penin.core.segments import Segment
+from penin.core.segments import ROW_BITS, Segment
 
 _HASH_BITS: Final = 64
 _HASH_MASK: Final = 2**_HASH_BITS - 1
@@ -28,8 +27,8 @@ _NEAR: Final = np.arange(6)
 """Nearly every entry is no farther behind its place."""
 
 Hashes = NDArray[np.uint64]
-Run = tuple[int, Segment, Sequence[str]]
-"""The location of the first row of a segment, the segment, and its keys, of which each is there."""
+Run = tuple[Segment, Hashes]
+"""A segment, and the hash of the key of each of its rows; by their numbers, lowest first."""
 
 
 def hashes_of(keys: Sequence[str]) -> Hashes:
@@ -39,34 +38,34 @@ def hashes_of(keys: Sequence[str]) -> Hashes:
 
 
 class KeyIndex:
-    """The location of each of some keys, an integer. It never changes.
+    """The location of each of some keys, as `penin.core.key_map` has it. It never changes.
 
-    The keys are numbered in their order. An entry is the number of a key, and above it as many of
-    the uppermost bits of its hash as there is room for: 44 with a million keys. The table has the
-    entries in their order. Each is at the place that the uppermost bits of its hash name, or at the
-    first one behind that which is free; a third of the places are free at least.
+    An entry is a location, and above it as many of the uppermost bits of the hash as there is room
+    for: 44 with a million keys. The table has the entries in their order. Each is at the place that
+    the uppermost bits of its hash name, or at the first one behind that which is free; a third of
+    the places are free at least.
     """
 
-    __slots__ = ("_begins", "_firsts", "_locations", "_number_mask", "_shift", "_table", "_text")
+    __slots__ = ("_begins", "_location_mask", "_shift", "_table", "_text")
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        counts = [len(keys) for _, _, keys in runs]
-        count = sum(counts)
-        # Of each run, the number of its first key, and how far its locations are from its numbers.
-        self._firsts = array("q", itertools.accumulate(counts[:-1], initial=0))
-        firsts = zip(runs, self._firsts, strict=False)  # with no run there is a 0
-        self._locations = array("q", (location - first for (location, _, _), first in firsts))
-        self._text, self._begins = _texts(runs, count)
-        # No number has all bits of it, and so no entry is _NOTHING.
-        self._number_mask = 2 ** count.bit_length() - 1
+        self._text, self._begins = _texts(runs)
+        # No location has all bits of it, and so no entry is _NOTHING.
+        self._location_mask: int = 2 ** len(self._begins).bit_length() - 1
+        count = sum(len(hashes) for _, hashes in runs)
         entries = np.empty(count, np.uint64)
-        for first, (_, _, keys) in zip(self._firsts, runs, strict=False):
-            entries[first : first + len(keys)] = hashes_of(keys)
-        entries &= np.uint64(_HASH_MASK ^ self._number_mask)
-        entries |= np.arange(count, dtype=np.uint64)
+        start = 0
+        for segment, hashes in runs:
+            part = entries[start : start + len(hashes)]
+            np.bitwise_and(hashes, np.uint64(_HASH_MASK ^ self._location_mask), out=part)
+            first = segment.number << ROW_BITS
+            part |= np.arange(first, first + len(hashes), dtype=np.uint64)
+            start += len(hashes)
         entries.sort()
         place_bits = max(1, (count * 3 // 2).bit_length())
-        assert place_bits + count.bit_length() <= _HASH_BITS, "so many keys are in no file"
+        assert place_bits + len(self._begins).bit_length() <= _HASH_BITS, (
+            "so many keys are in no file"
+        )
         self._shift = _HASH_BITS - place_bits
         numbers = np.arange(count)
         # How far each is behind its number among the entries: as far as the one before, at least.
@@ -82,14 +81,14 @@ class KeyIndex:
 
     def find(self, key: Any) -> int | None:
         """The location of a key; None where it is not there."""
-        table, mask = self._table, self._number_mask
+        table, mask = self._table, self._location_mask
         wanted = hash(key) & _HASH_MASK
         place = wanted >> self._shift
         wanted |= mask
         entry = table[place]
         while entry < wanted:
             if entry | mask == wanted and self._key(entry & mask).decode() == key:
-                return self._location(entry & mask)
+                return entry & mask
             place += 1
             entry = table[place]
         return None
@@ -102,18 +101,16 @@ class KeyIndex:
         """
         if len(keys) < _AT_ONCE_MIN or not self._text:
             return [self.find(key) for key in keys]
-        table, mask = np.frombuffer(self._table, np.uint64), np.uint64(self._number_mask)
+        table, mask = np.frombuffer(self._table, np.uint64), np.uint64(self._location_mask)
         wanted = hashes_of(keys)
         places = (wanted >> np.uint64(self._shift)).view(np.int64)
         wanted |= mask
         near = table.take(places[:, None] + _NEAR, mode="clip")  # the last one is _NOTHING
         is_found = (near | mask) == wanted[:, None]
         entries = near[np.arange(len(keys)), is_found.argmax(axis=1)]
-        numbers = (entries & mask).view(np.int64)
         is_right = (entries | mask == wanted) & (entries != _NOTHING)
-        is_right &= self._are(np.where(is_right, numbers, 0), encoded)
-        runs = np.searchsorted(np.frombuffer(self._firsts, np.int64), numbers, "right") - 1
-        locations = numbers + np.frombuffer(self._locations, np.int64).take(runs)
+        locations = np.where(is_right, entries & mask, 0).view(np.int64)
+        is_right &= self._are(locations, encoded)
         return [
             location if is_it else self.find(key)
             for key, location, is_it in zip(
@@ -125,22 +122,19 @@ class KeyIndex:
         """Whether a key is there twice."""
         table = np.frombuffer(self._table, np.uint64)
         entries = table[table != _NOTHING]
-        hashes = entries | np.uint64(self._number_mask)
+        hashes = entries | np.uint64(self._location_mask)
         same = np.flatnonzero(hashes[1:] == hashes[:-1])
-        numbers = entries[np.union1d(same, same + 1)] & np.uint64(self._number_mask)
-        return len(set(map(self._key, numbers.tolist()))) < len(numbers)
+        locations = entries[np.union1d(same, same + 1)] & np.uint64(self._location_mask)
+        return len(set(map(self._key, locations.tolist()))) < len(locations)
 
-    def _key(self, number: int) -> bytes:
-        return self._text[self._begins[number] : self._begins[number + 1]]
+    def _key(self, location: int) -> bytes:
+        return self._text[self._begins[location] : self._begins[location + 1]]
 
-    def _location(self, number: int) -> int:
-        return number + self._locations[bisect_right(self._firsts, number) - 1]
-
-    def _are(self, numbers: NDArray[np.int64], encoded: Sequence[bytes]) -> NDArray[np.bool_]:
-        """Whether each of these numbers is that of the key."""
+    def _are(self, locations: NDArray[np.int64], encoded: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Whether each of these locations is that of the key."""
         begins_of, text = np.frombuffer(self._begins, np.int64), np.frombuffer(self._text, np.uint8)
-        begins, lengths = begins_of.take(numbers), np.fromiter(map(len, encoded), np.int64)
-        is_as_long = begins_of.take(numbers + 1) - begins == lengths
+        begins, lengths = begins_of.take(locations), np.fromiter(map(len, encoded), np.int64)
+        is_as_long = begins_of.take(locations + 1) - begins == lengths
         starts = np.cumsum(lengths) - lengths
         # One that is shorter is compared with what comes behind it, or with the last byte of all.
         places = np.repeat(begins - starts, lengths) + np.arange(int(lengths.sum()))
@@ -149,14 +143,19 @@ class KeyIndex:
         return are
 
 
-def _texts(runs: Sequence[Run], count: int) -> tuple[bytes, array[int]]:
-    """All keys, one after the other, and where each begins; last, where they end."""
-    begins, texts, size = np.zeros(count + 1, np.int64), [], 0
-    at = 1
-    for _, segment, keys in runs:
-        ends = segment.key_ends(len(keys))
+def _texts(runs: Sequence[Run]) -> tuple[bytes, array[int]]:
+    """All keys, one after the other, and where that of each location begins and the next one does.
+
+    Where there is no row, nothing lies between.
+    """
+    last = runs[-1][0].number if runs else -1
+    begins, texts, size, at = np.zeros(((last + 1) << ROW_BITS) + 1, np.int64), [], 0, 0
+    for segment, hashes in runs:
+        ends, first = segment.key_ends(len(hashes)), segment.number << ROW_BITS
         texts.append(segment.key_text(int(ends[0]), int(ends[-1])))
-        begins[at : at + len(keys)] = ends[1:] - ends[0] + size
-        at += len(keys)
+        begins[at:first] = size
+        at = first + len(ends)
+        begins[first:at] = ends - ends[0] + size
         size += len(texts[-1])
+    begins[at:] = size
     return b"".join(texts), array("q", begins.tobytes())

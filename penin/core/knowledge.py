@@ -19,6 +19,7 @@ import msgspec
 from penin.core.artifacts import NumericVectorArtifact
 from penin.core.blocks import Block
 from penin.core.columns import Column
+from penin.core.key_index import hashes_of
 from penin.core.key_map import ROW_MASK, KeyMap
 from penin.core.knowledge_view import KnowledgeView
 from penin.core.mapped import SealedSegment
@@ -204,7 +205,7 @@ class KnowledgeBase(MutableMapping[str, NumericVectorArtifact]):
             column = self._columns.get(segment.kind) or self._new_column(segment.kind)
             column.segments.append(segment)
             self._number_segment(segment)
-            runs.append((segment.number << ROW_BITS, segment, keys))
+            runs.append((segment, hashes_of(keys)))
             self._count += len(keys)
         return self._places.load(runs)
 

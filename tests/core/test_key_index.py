@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penin.core.key_index import KeyIndex, Run
+from penin.core.key_index import KeyIndex, Run, hashes_of
 from penin.core.knowledge import KnowledgeBase
 from penin.core.names import NAME_BYTES_MAX
-from penin.core.segments import MemorySegment, Segment
+from penin.core.segments import ROW_BITS, ROWS_MAX, MemorySegment, Segment
 from tests.core.knowledge import filled, made, put, reclaim_all, reopened
 
 texts = st.one_of(
@@ -22,14 +22,15 @@ texts = st.one_of(
 
 
 def index_of(keys: list[str], cuts: list[int]) -> tuple[KeyIndex, dict[str, int]]:
-    """An index of the keys in runs that are cut at these places, and where each is."""
+    """An index of the keys in segments that are cut at these places, and where each is."""
     runs: list[Run] = []
     at: dict[str, int] = {}
     places = sorted({0, len(keys), *(cut % (len(keys) + 1) for cut in cuts)})
     for number, (start, stop) in enumerate(pairwise(places)):
-        run = 1000 * number, *segment_of(keys[start:stop])
-        runs.append(run)
-        at |= {key: location for location, key in enumerate(run[2], run[0])}
+        segment, held = segment_of(keys[start:stop])
+        segment.number = 2 * number  # there need not be every number
+        runs.append((segment, hashes_of(held)))
+        at |= {key: location for location, key in enumerate(held, segment.number << ROW_BITS)}
     return KeyIndex(runs), at
 
 
@@ -66,9 +67,9 @@ def test_a_key_that_is_there_twice_is_told(keys, cuts):
 
 def test_many_are_found_beside_each_other() -> None:
     keys = [f"candidate-{number:07}" for number in range(100_000)]
-    index, _ = index_of(keys, [])
-    assert [index.find(key) for key in keys[:1000]] == list(range(1000))
-    assert found_at_once(index, keys[:5000]) == list(range(5000))
+    index, at = index_of(keys, list(range(0, 100_000, ROWS_MAX)))
+    assert [index.find(key) for key in keys[:1000]] == [at[key] for key in keys[:1000]]
+    assert found_at_once(index, keys[::20]) == [at[key] for key in keys[::20]]
     assert found_at_once(index, [f"other-{number}" for number in range(5000)]) == [None] * 5000
     assert found_at_once(index, [key[:-1] for key in keys[:99]]) == [None] * 99
     assert not index.has_twice()
@@ -153,10 +154,14 @@ def test_a_key_that_is_no_text_is_not_there() -> None:
 
 
 def test_a_key_takes_20_to_32_bytes_and_its_own() -> None:
-    keys = [str(number) for number in range(5000)]
-    for count in (1000, 1365, 1366, 2000, 2730, 2731, 5000):
-        index, _ = index_of(keys[:count], [])
-        tables = index._table, index._begins
-        size = sum(len(table) * table.itemsize for table in tables)
-        assert 20 * count <= size <= 32 * count + 100
-        assert index._text == "".join(keys[:count]).encode()
+    keys = [str(number) for number in range(5 * ROWS_MAX)]
+    for count in (1, 2, 3, 5):
+        runs: list[Run] = []
+        for number in range(count):
+            segment, held = segment_of(keys[number * ROWS_MAX : (number + 1) * ROWS_MAX])
+            segment.number = number
+            runs.append((segment, hashes_of(held)))
+        index = KeyIndex(runs)
+        size = sum(len(table) * table.itemsize for table in (index._table, index._begins))
+        assert 20 * count * ROWS_MAX <= size <= 32 * count * ROWS_MAX + 100
+        assert index._text == "".join(keys[: count * ROWS_MAX]).encode()
