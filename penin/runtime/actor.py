@@ -35,10 +35,11 @@ from penin.runtime.storage_thread import StorageThread
 from penin.settings import Settings
 from penin.storage.journal import Journal
 
-SLICE_MESSAGES: Final = 128
+SLICE_MESSAGES: Final = 512
 """How many messages are applied before the time on the loop is looked at."""
-SLICE_BYTES: Final = 2**18
-"""Of long messages so many are applied that they have about so many bytes."""
+SLICE_BYTES: Final = 2**20
+"""Of long messages so many are applied that they have about so many bytes: as a rule a whole batch,
+since many keys are looked up faster at once."""
 SLICE_S: Final = 0.005
 """After so long on the loop, applying a batch lets the other tasks run."""
 _PYTHON: Final = "python"
