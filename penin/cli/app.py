@@ -55,9 +55,9 @@ _COMMANDS: Final = (
     _Command("ledger export", help.LEDGER_EXPORT, "penin.cli.ledger", "export"),
 )
 COMMANDS: Final = tuple(command.words for command in _COMMANDS)
-_HELP_OPTION: Final = {"help_option_names": ["-h", "--help"]}
 _FIRST_WORDS: Final = {words.partition(" ")[0] for words in COMMANDS}
-_HELP: Final = ("--help", "-h")
+_HELP: Final = ("-h", "--help")
+_HELP_OPTION: Final = {"help_option_names": list(_HELP)}
 _VERSION: Final = "--version"
 
 

@@ -39,7 +39,8 @@ class Column:
         """The spare segment, or an empty one, for further rows; it is not in `segments` yet.
 
         It has room for as many rows as are live, within the limits of a segment: so a column takes
-        at most about twice the memory of what is live in it, and nothing is copied for growing.
+        at most about twice the memory of what is live in it, and a spare segment, and nothing is
+        copied for growing.
         """
         if self.spare is not None:
             spare, self.spare = self.spare, None

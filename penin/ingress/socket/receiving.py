@@ -15,8 +15,7 @@ class Receiver(asyncio.BufferedProtocol):
     """A protocol that is handed the bytes that come, out of a buffer of its own.
 
     For an `asyncio.Protocol`, asyncio makes an object of 256 KiB for every piece, however small,
-    which the C library takes from the system and gives back each time: with messages of a few
-    kilobytes, a third of the time that a worker had for one.
+    which the C library takes from the system and gives back each time.
     """
 
     def __init__(self) -> None:
